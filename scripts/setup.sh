@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Installs what building and testing sendgate needs: a C++ compiler and libclang
+# for RocksDB, curl, Python for the example in the README, and a Rust toolchain.
+# Does nothing where all is there.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+say() { echo "setup: $*"; }
+have() { command -v "$1" >/dev/null; }
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+missing_packages() {
+    have c++ && have make || echo build-essential
+    [ -n "${LIBCLANG_PATH:-}" ] || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null ||
+        echo libclang-dev
+    have curl || echo curl
+    [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
+    have python3 || echo python3
+    have python3 && python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
+}
+
+install_packages() {
+    if ! have apt-get; then
+        say "this is no Debian; please install what Debian calls: $*" >&2
+        exit 1
+    fi
+    say "installing by apt: $*"
+    as_root apt-get update -q
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
+}
+
+# Whether there is a toolchain at least as new as Cargo.toml asks for.
+rust_is_new_enough() {
+    have cargo && have rustc || return 1
+    local needed found
+    needed="$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)"
+    found="$(rustc --version | cut -d ' ' -f 2)"
+    [ "$(printf '%s\n' "$needed" "$found" | sort -V | head -n 1)" = "$needed" ]
+}
+
+install_rust() {
+    if have rustup; then
+        say "updating the Rust toolchain by rustup"
+        rustup toolchain install stable --profile minimal --component clippy,rustfmt
+        rustup default stable
+    else
+        say "installing a Rust toolchain by rustup"
+        curl --proto '=https' --tlsv1.2 --fail --silent --show-error https://sh.rustup.rs |
+            sh -s -- -y --no-modify-path --profile minimal --component clippy --component rustfmt
+    fi
+}
+
+did=nothing
+mapfile -t packages < <(missing_packages)
+if [ "${#packages[@]}" -gt 0 ]; then
+    install_packages "${packages[@]}"
+    did=something
+fi
+if ! rust_is_new_enough; then
+    install_rust
+    did=something
+fi
+if ! cargo clippy --version >/dev/null 2>&1 || ! cargo fmt --version >/dev/null 2>&1; then
+    say "adding clippy and rustfmt"
+    rustup component add clippy rustfmt
+    did=something
+fi
+if [ "$did" = nothing ]; then say "all is there"; else say "done"; fi

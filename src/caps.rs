@@ -1,0 +1,79 @@
+//! Every limit of the service, with its unit and reason (A7).
+//!
+//! Limits of a data structure stand with it: names and scopes in
+//! `domain/policy`, spellings in `domain/address`, deduplication in
+//! `engine/filter`, the database's memory in `store/open`.
+
+use std::time::Duration;
+
+/// Bytes of one message, either way: a batch's columns fit, and a hostile
+/// client can make the server hold only this much per stream.
+pub const MESSAGE_BYTES: usize = 4 << 20;
+/// Bytes of one message that a client accepts: an answer with reasons to the
+/// largest audience, with its permitted bitmap.
+pub const ANSWER_BYTES: usize = 16 << 20;
+/// Recipients in a column of a batch.
+pub const BATCH_RECIPIENTS: usize = 262_144;
+/// Members of a Roaring audience; larger ones are split by our clients.
+pub const AUDIENCE_MEMBERS: u64 = 2_097_152;
+/// Events in one `Record`, suppressions in one `Suppress`, lifts in one `Lift`.
+pub const RECORD_EVENTS: usize = 1_000;
+/// Items in one chunk of an import.
+pub const IMPORT_ITEMS: usize = 10_000;
+/// Chunks of one import that wait for the writer, so that it never idles.
+pub const IMPORT_AHEAD: usize = 8;
+/// Scopes in one filter stream.
+pub const FILTER_SCOPES: usize = 1;
+/// Answers that wait for a slow reader, per stream.
+pub const ANSWERS_AHEAD: usize = 4;
+/// Memory of the batches being filtered, in KiB, all streams together.
+pub const FILTER_KIB: usize = 1 << 20;
+/// Recipients above which a batch leaves the async threads, so that it does not
+/// delay what else they serve: some milliseconds of work.
+pub const LONG_BATCH: usize = 65_536;
+/// How long a batch waits for its minimum revision.
+pub const REVISION_WAIT: Duration = Duration::from_secs(5);
+
+/// Bytes of a descriptive text of an event, such as its source.
+pub const TEXT_BYTES: usize = 256;
+/// Bytes of a remark or a link to evidence.
+pub const NOTE_BYTES: usize = 1_024;
+/// Bytes of an event key.
+pub const KEY_BYTES: usize = 128;
+
+/// Tasks in the writer's queue.
+pub const QUEUED_TASKS: usize = 1_024;
+/// Changes in the writer's queue: some hundred MB at most.
+pub const QUEUED_CHANGES: usize = 200_000;
+/// Changes committed together. Larger groups copy fewer pages per change; this
+/// many take about a tenth of a second, for which other writes wait.
+pub const GROUP_CHANGES: usize = 20_000;
+
+/// Streams on one HTTP/2 connection.
+pub const STREAMS: u32 = 256;
+/// Streams reset by our own protocol errors before the connection is closed;
+/// hyper's safe default, which tonic would otherwise remove.
+pub const ERROR_RESETS: usize = 1_024;
+/// Bytes of a request's headers.
+pub const HEADER_BYTES: u32 = 16 << 10;
+/// HTTP/2 flow-control window of a stream: a message fits, so that a sender
+/// does not wait in the middle of one.
+pub const STREAM_WINDOW: u32 = 8 << 20;
+/// HTTP/2 flow-control window of a connection.
+pub const CONNECTION_WINDOW: u32 = 32 << 20;
+/// Time without traffic after which a peer is asked whether it is there.
+pub const KEEPALIVE: Duration = Duration::from_secs(30);
+/// Time for its answer.
+pub const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
+/// Time for open streams to end after the server was asked to stop.
+pub const DRAIN: Duration = Duration::from_secs(10);
+
+const _: () = {
+    // A full column fits in a message with room for its frame.
+    assert!(BATCH_RECIPIENTS * 8 + 1_024 < MESSAGE_BYTES);
+    // The answer to the largest audience fits: a reason and two bytes of bitmap
+    // a member, and the bitmap's worst case of a container a member.
+    assert!(AUDIENCE_MEMBERS * 2 < ANSWER_BYTES as u64);
+    assert!(GROUP_CHANGES <= QUEUED_CHANGES && IMPORT_ITEMS <= QUEUED_CHANGES);
+    assert!(STREAM_WINDOW as usize >= MESSAGE_BYTES);
+};

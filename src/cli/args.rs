@@ -1,0 +1,115 @@
+//! Arguments that several subcommands take.
+
+use jiff::tz::Offset;
+
+use crate::{
+    formats::parse_time,
+    proto::v1::{self, ContactKind, RecipientType, Scope, StatedTime},
+};
+
+/// What a message is about.
+#[derive(clap::Args)]
+pub struct ScopeArgs {
+    /// The brand that the message goes out for
+    #[arg(long, env = "SENDGATE_BRAND")]
+    pub brand: String,
+    /// The channel, such as sms
+    #[arg(long)]
+    pub channel: String,
+    /// The purpose, such as marketing
+    #[arg(long)]
+    pub purpose: String,
+    /// The recipient's type
+    #[arg(long = "type", value_enum, default_value = "individual")]
+    pub recipient_type: Type,
+}
+
+impl ScopeArgs {
+    /// The scope within the brand.
+    pub fn scope(&self) -> Scope {
+        Scope {
+            recipient_type: RecipientType::from(self.recipient_type).into(),
+            channel: self.channel.clone(),
+            purpose: self.purpose.clone(),
+        }
+    }
+}
+
+/// How addresses are read.
+#[derive(clap::Args)]
+pub struct AddressArgs {
+    /// The kind of address
+    #[arg(long, value_enum, default_value = "phone")]
+    pub kind: Kind,
+    /// Region whose national phone spellings are accepted; '' for none
+    #[arg(long, env = "SENDGATE_REGION", default_value = "TR")]
+    pub region: String,
+}
+
+impl AddressArgs {
+    /// The region where it matters: phones.
+    pub fn region(&self) -> String {
+        if matches!(self.kind, Kind::Phone) { self.region.clone() } else { String::new() }
+    }
+
+    /// The contact of an address.
+    pub fn contact(&self, address: String) -> v1::Contact {
+        v1::Contact {
+            kind: ContactKind::from(self.kind).into(),
+            address,
+            default_region: self.region(),
+        }
+    }
+}
+
+/// A recipient type by name.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub enum Type {
+    /// A private person
+    Individual,
+    /// A business
+    Merchant,
+}
+
+impl From<Type> for RecipientType {
+    fn from(value: Type) -> Self {
+        match value {
+            Type::Individual => Self::Individual,
+            Type::Merchant => Self::Merchant,
+        }
+    }
+}
+
+/// A kind of contact by name.
+#[derive(Clone, Copy, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Kind {
+    /// A phone number
+    Phone,
+    /// An e-mail address
+    Email,
+    /// Your own integer
+    ContactId,
+    /// Your own string
+    ExternalId,
+}
+
+impl From<Kind> for ContactKind {
+    fn from(value: Kind) -> Self {
+        match value {
+            Kind::Phone => Self::Phone,
+            Kind::Email => Self::Email,
+            Kind::ContactId => Self::ContactId,
+            Kind::ExternalId => Self::ExternalId,
+        }
+    }
+}
+
+/// Reads a time argument; without an offset it is UTC.
+///
+/// # Errors
+/// The text is no time.
+pub fn time(text: &str) -> Result<StatedTime, String> {
+    parse_time(text, Offset::UTC)
+        .ok_or_else(|| "neither RFC 3339, YYYY-MM-DD HH:MM:SS nor YYYY-MM-DD".to_owned())
+}

@@ -1,0 +1,154 @@
+//! Files that commands read and write; `-` is standard input or output.
+
+use std::{
+    fs::{File, Permissions},
+    io::{self, BufReader, BufWriter, Read, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use indicatif::{ProgressBar, ProgressBarIter};
+use tempfile::NamedTempFile;
+
+use super::{Failure, output};
+
+/// Enough that system calls do not show in a profile, in bytes.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// A file being read, with its progress.
+pub type Input = BufReader<ProgressBarIter<Box<dyn Read + Send>>>;
+
+/// Opens a file, or standard input for `-`.
+///
+/// # Errors
+/// There is no such file, or it may not be read.
+pub fn open(path: &Path) -> Result<(Input, ProgressBar), Failure> {
+    let (reader, length): (Box<dyn Read + Send>, _) = if is_standard(path) {
+        (Box::new(io::stdin()), None)
+    } else {
+        let named = |error| Failure::failed(format!("{}: {error}", path.display()));
+        let file = File::open(path).map_err(named)?;
+        let metadata = file.metadata().map_err(named)?;
+        (Box::new(file), Some(metadata.len()).filter(|_| metadata.is_file()))
+    };
+    let progress = output::progress(length);
+    let reader = BufReader::with_capacity(BUFFER_BYTES, progress.wrap_read(reader));
+    Ok((reader, progress))
+}
+
+/// Whether a path means standard input or output.
+pub fn is_standard(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// A file being written.
+///
+/// A regular file appears under its name only when [`finish`](Self::finish)
+/// is called: whoever finds a list of permitted recipients may send to it, so
+/// one that an error cut short must not be found.
+pub struct Output {
+    target: Target,
+}
+
+enum Target {
+    /// A stream or device, which cannot be taken back.
+    Stream(BufWriter<Box<dyn Write>>),
+    /// A regular file under a temporary name.
+    Replace(BufWriter<NamedTempFile>, PathBuf),
+}
+
+impl Output {
+    /// Creates the file, or takes standard output for `-`.
+    ///
+    /// # Errors
+    /// The file cannot be created in its directory.
+    pub fn create(path: &Path) -> Result<Self, Failure> {
+        let named = |error| Failure::failed(format!("{}: {error}", path.display()));
+        let stream = |writer| Target::Stream(BufWriter::with_capacity(BUFFER_BYTES, writer));
+        let exists_otherwise = path.metadata().is_ok_and(|metadata| !metadata.is_file());
+        let target = if is_standard(path) {
+            stream(Box::new(io::stdout()))
+        } else if exists_otherwise {
+            // A pipe or /dev/null is written to, never replaced.
+            stream(Box::new(File::options().write(true).open(path).map_err(named)?))
+        } else {
+            // A link is followed: what it points to is replaced, not the link.
+            let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+            let file = temporary_beside(&path).map_err(named)?;
+            Target::Replace(BufWriter::with_capacity(BUFFER_BYTES, file), path)
+        };
+        Ok(Self { target })
+    }
+
+    /// Completes the file and gives it its name.
+    ///
+    /// # Errors
+    /// The last bytes cannot be written, or the name cannot be given.
+    pub fn finish(self) -> io::Result<()> {
+        match self.target {
+            Target::Stream(mut writer) => writer.flush(),
+            Target::Replace(writer, path) => {
+                writer.into_inner()?.persist(path)?;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.target {
+            Target::Stream(writer) => writer.write(bytes),
+            Target::Replace(writer, _) => writer.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.target {
+            Target::Stream(writer) => writer.flush(),
+            Target::Replace(writer, _) => writer.flush(),
+        }
+    }
+}
+
+/// A temporary file in the directory of `path`, so that renaming stays within
+/// one file system, with the permissions of any other new file.
+fn temporary_beside(path: &Path) -> io::Result<NamedTempFile> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    tempfile::Builder::new()
+        .prefix(&format!(".{name}."))
+        .suffix(".partial")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_appears_only_when_it_is_finished() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("permitted.csv");
+        let mut dropped = Output::create(&path).unwrap();
+        dropped.write_all(b"half").unwrap();
+        drop(dropped);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+        let mut finished = Output::create(&path).unwrap();
+        finished.write_all(b"whole").unwrap();
+        assert!(!path.exists());
+        finished.finish().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn a_device_is_written_to_and_not_replaced() {
+        let path = Path::new("/dev/null");
+        let output = Output::create(path).unwrap();
+        assert!(matches!(output.target, Target::Stream(_)));
+    }
+}

@@ -1,0 +1,131 @@
+//! `filter`: splits a recipient list into permitted and suppressed rows.
+//!
+//! A thread reads rows into batches, the stream keeps several of them in
+//! flight, and answered rows are written in order: the memory used does not
+//! depend on the length of the list.
+
+mod read;
+mod summary;
+mod write;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use self::{
+    read::{Batch, List},
+    summary::Summary,
+    write::Outputs,
+};
+use super::{
+    Failure,
+    args::{AddressArgs, Kind, ScopeArgs},
+    files,
+};
+use crate::{
+    client::{Client, FilterStream},
+    proto::v1::{AnswerForm, ContactKind, FilterOptions},
+};
+
+/// Batches without an answer. Two hide the round trip; more let the server
+/// work on while outputs are written.
+const IN_FLIGHT: usize = 8;
+
+/// Arguments of `filter`.
+///
+/// Permitted rows are written unchanged and in order; suppressed rows get two
+/// columns, `suppressed_reason` and `suppressed_since`. Outputs get their
+/// names only when the whole list is answered.
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    /// The list: one address a line or, with --column, CSV; - for standard input
+    file: PathBuf,
+    #[command(flatten)]
+    scope: ScopeArgs,
+    #[command(flatten)]
+    reading: AddressArgs,
+    /// The column that holds the addresses, by its name in the header
+    #[arg(long)]
+    column: Option<String>,
+    /// Where permitted rows go; - for standard output
+    #[arg(long, value_name = "FILE")]
+    permitted: Option<PathBuf>,
+    /// Where suppressed rows go; - for standard output
+    #[arg(long, value_name = "FILE")]
+    suppressed: Option<PathBuf>,
+    /// Permit each contact once
+    #[arg(long)]
+    deduplicate: bool,
+    /// Print the counts as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    fn options(&self) -> FilterOptions {
+        FilterOptions {
+            brand: self.scope.brand.clone(),
+            scopes: vec![self.scope.scope()],
+            contact_kind: ContactKind::from(self.reading.kind).into(),
+            default_region: self.reading.region(),
+            answer_form: AnswerForm::Reasons.into(),
+            deduplicate: self.deduplicate,
+            minimum_revision: None,
+        }
+    }
+
+    /// Whether rows go to standard output, so that counts must not.
+    fn rows_on_stdout(&self) -> bool {
+        [&self.permitted, &self.suppressed]
+            .into_iter()
+            .flatten()
+            .any(|path| files::is_standard(path))
+    }
+}
+
+/// Filters the list.
+pub async fn run(client: &Client, args: Args) -> Result<ExitCode, Failure> {
+    if args.permitted.is_some() && args.permitted == args.suppressed {
+        return Err(Failure::usage("--permitted and --suppressed name the same file"));
+    }
+    let (input, progress) = files::open(&args.file)?;
+    let list =
+        List::open(input, args.column.as_deref(), matches!(args.reading.kind, Kind::ExternalId))?;
+    let mut outputs = Outputs::create(&args, list.layout())?;
+    let stream = FilterStream::open(client, args.options(), IN_FLIGHT).await?;
+    let summary = answer(list, stream, &mut outputs).await.inspect_err(|_| {
+        eprintln!("the list was not answered to its end, so no output file was written");
+    })?;
+    outputs.finish()?;
+    progress.finish_and_clear();
+    summary.print(args.json, args.rows_on_stdout())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Streams the list and writes its rows as they are answered.
+async fn answer(
+    list: List,
+    mut stream: FilterStream<Batch>,
+    outputs: &mut Outputs,
+) -> Result<Summary, Failure> {
+    let mut summary = Summary::begin();
+    let mut batches = list.read_in_background();
+    loop {
+        tokio::select! {
+            batch = batches.recv(), if stream.has_room() => match batch {
+                Some(batch) => {
+                    let (batch, recipients) = batch?;
+                    summary.sent(stream.unanswered());
+                    stream.send(batch, recipients)?;
+                }
+                None => stream.close(),
+            },
+            answer = stream.next() => match answer? {
+                Some((batch, verdicts)) => {
+                    summary.answered(&batch, &verdicts, stream.unanswered());
+                    outputs.write(&batch, &verdicts)?;
+                }
+                None => return Ok(summary),
+            },
+        }
+    }
+}

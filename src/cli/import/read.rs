@@ -1,0 +1,92 @@
+//! From the rows of an import to chunks.
+
+use std::io;
+
+use prost::Message;
+use tokio::sync::mpsc;
+
+use super::super::files::Input;
+use crate::{
+    formats::{ItemReader, Problem},
+    proto::v1::ImportItem,
+};
+
+/// Items after which a chunk is sent. The server takes 10,000; one more row
+/// still fits, as it makes at most one item for each of a store's 4,096 scopes.
+const CHUNK_ITEMS: usize = 5_000;
+/// Bytes of one chunk; one more row still fits below the server's 4 MiB a message.
+const CHUNK_BYTES: usize = 2 << 20;
+/// Rows of one chunk: a file of nothing but rejects is reported bit by bit.
+const CHUNK_ROWS: u64 = 50_000;
+/// Tag and length of an item within its message, at most.
+const ITEM_OVERHEAD: usize = 6;
+/// Chunks read ahead of the stream.
+const READ_AHEAD: usize = 2;
+
+/// A row that was not imported, or not wholly.
+#[derive(Debug)]
+pub struct Reject {
+    /// The line that it begins on.
+    pub line: u64,
+    /// What is wrong.
+    pub problem: Problem,
+}
+
+/// What a chunk's acknowledgement is matched with.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    /// The line of each item.
+    pub lines: Vec<u64>,
+    /// Rows that make no items.
+    pub rejects: Vec<Reject>,
+    /// Rows read.
+    pub rows: u64,
+}
+
+/// Reads the file on a thread of its own, which ends with the receiver.
+pub fn read_in_background(
+    mut reader: ItemReader<Input>,
+) -> mpsc::Receiver<io::Result<(Chunk, Vec<ImportItem>)>> {
+    let (sender, receiver) = mpsc::channel(READ_AHEAD);
+    std::thread::spawn(move || {
+        let mut ended = false;
+        while !ended {
+            let mut chunk = Chunk::default();
+            let mut items = Vec::new();
+            let filled = fill(&mut reader, &mut chunk, &mut items);
+            ended = !matches!(filled, Ok(true));
+            let sent =
+                if chunk.rows > 0 { sender.blocking_send(Ok((chunk, items))) } else { Ok(()) };
+            ended |= sent.is_err();
+            if let Err(error) = filled {
+                // Whether anybody still listens does not matter at the end.
+                let _ = sender.blocking_send(Err(error));
+            }
+        }
+    });
+    receiver
+}
+
+/// Fills a chunk; returns whether more rows may follow.
+fn fill(
+    reader: &mut ItemReader<Input>,
+    chunk: &mut Chunk,
+    items: &mut Vec<ImportItem>,
+) -> io::Result<bool> {
+    let mut bytes = 0;
+    while items.len() < CHUNK_ITEMS && bytes < CHUNK_BYTES && chunk.rows < CHUNK_ROWS {
+        let Some((line, changes)) = reader.next_changes()? else { return Ok(false) };
+        chunk.rows += 1;
+        match changes {
+            Ok(changes) => {
+                for item in changes {
+                    bytes += item.encoded_len() + ITEM_OVERHEAD;
+                    chunk.lines.push(line);
+                    items.push(item);
+                }
+            }
+            Err(problem) => chunk.rejects.push(Reject { line, problem }),
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,138 @@
+//! The command line: one binary, one file per subcommand.
+//!
+//! Results go to standard output, talk and progress to standard error, so that
+//! output can be piped; `--json` is there where a program would read it.
+
+mod args;
+mod check;
+mod completions;
+mod failure;
+mod files;
+mod filter;
+pub mod generate;
+mod import;
+mod output;
+mod policy;
+mod record;
+pub mod serve;
+mod stats;
+pub mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use self::failure::Failure;
+use crate::client::{Client, DEFAULT_ENDPOINT};
+
+/// Exit codes, as `--help` tells them.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; check: permitted
+  1  failed
+  2  wrong usage
+  3  the server cannot be reached or is not ready
+  4  done, but some rows or events were rejected
+  5  check: suppressed";
+
+/// Something was rejected, the rest is done.
+const REJECTED: u8 = 4;
+/// The recipient is suppressed.
+const SUPPRESSED: u8 = 5;
+
+/// May this message go to this recipient, now?
+#[derive(Parser)]
+#[command(name = "sendgate", version, after_help = EXIT_CODES)]
+struct Cli {
+    /// The server to ask
+    #[arg(long, global = true, env = "SENDGATE_ENDPOINT", default_value = DEFAULT_ENDPOINT)]
+    endpoint: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one of it in a process")]
+enum Command {
+    /// Run a server
+    Serve(serve::Args),
+    #[command(flatten)]
+    Ask(Question),
+    /// Make up data for trials
+    #[command(subcommand)]
+    Generate(generate::Command),
+    /// Recompute everything from the events of a stopped server's store and compare
+    Verify(verify::Args),
+    /// Print completions for a shell
+    Completions(completions::Args),
+}
+
+/// The commands that talk to a server.
+#[derive(Subcommand)]
+enum Question {
+    /// Show or replace the policy
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Import consents, withdrawals and suppressions from a file
+    Import(import::Args),
+    /// Split a recipient list into permitted and suppressed rows
+    Filter(filter::Args),
+    /// Ask about one recipient
+    Check(check::Args),
+    /// Record one consent event
+    Record(record::Args),
+    /// Show what the server holds and does
+    Stats(stats::Args),
+}
+
+/// Runs the command line of this process and says how it ended.
+#[must_use]
+pub fn run() -> ExitCode {
+    let Cli { endpoint, command } = Cli::parse();
+    let outcome = match command {
+        Command::Serve(args) => serve::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Generate(command) => generate::run(&command),
+        Command::Completions(args) => completions::run(&args),
+        Command::Ask(question) => ask(&endpoint, question),
+    };
+    outcome.unwrap_or_else(|failure| {
+        eprintln!("sendgate: {failure}");
+        failure.exit_code()
+    })
+}
+
+fn ask(endpoint: &str, question: Question) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let answer = async {
+        let client = Client::connect(endpoint).await?;
+        match question {
+            Question::Policy(command) => policy::run(&client, command).await,
+            Question::Import(args) => import::run(&client, args).await,
+            Question::Filter(args) => filter::run(&client, args).await,
+            Question::Check(args) => check::run(&client, args).await,
+            Question::Record(args) => record::run(&client, args).await,
+            Question::Stats(args) => stats::run(&client, &args).await,
+        }
+    };
+    runtime.block_on(async {
+        tokio::select! {
+            outcome = answer => outcome,
+            // Ends the work rather than the process, so that files under
+            // temporary names are removed.
+            _ = tokio::signal::ctrl_c() => Err(Failure::failed("interrupted")),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

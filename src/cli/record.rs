@@ -1,0 +1,184 @@
+//! `record`: records one consent event.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::{
+    Failure, REJECTED,
+    args::{self, AddressArgs, Type},
+    output,
+};
+use crate::{
+    client::Client,
+    proto::v1::{
+        Actor, ActorRole, ConsentEvent, ConsentStatus, EventResult, Evidence, Notice, Outcome,
+        RecipientType, RecordRequest, StatedTime,
+    },
+};
+
+/// Arguments of `record`.
+#[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("status").required(true).args(["granted", "withdrawn"])))]
+pub struct Args {
+    /// The contact, in any accepted spelling
+    #[arg(allow_hyphen_values = true)]
+    address: String,
+    /// Permission was given
+    #[arg(long, requires_all = ["channel", "purpose", "recipient_type", "at"])]
+    granted: bool,
+    /// Permission was taken back: of a purpose, without --purpose of the whole
+    /// channel, without --channel of everything
+    #[arg(long)]
+    withdrawn: bool,
+    /// The brand that the consent is for
+    #[arg(long, env = "SENDGATE_BRAND")]
+    brand: String,
+    #[command(flatten)]
+    reading: AddressArgs,
+    /// The recipient's type; a withdrawal without it is for both
+    #[arg(long = "type", value_enum)]
+    recipient_type: Option<Type>,
+    /// The channel, such as sms
+    #[arg(long)]
+    channel: Option<String>,
+    /// The purpose, such as marketing
+    #[arg(long, requires = "channel")]
+    purpose: Option<String>,
+    /// When it was given or taken back; a withdrawal without it counts as of now
+    #[arg(long, value_name = "TIME", value_parser = args::time)]
+    at: Option<StatedTime>,
+    /// When the permission ends
+    #[arg(long, value_name = "TIME", value_parser = args::time, conflicts_with = "withdrawn")]
+    valid_until: Option<StatedTime>,
+    /// Where it was collected
+    #[arg(long, default_value = "")]
+    source: String,
+    /// The legal basis
+    #[arg(long, default_value = "")]
+    legal_basis: String,
+    /// The text agreed to
+    #[arg(long, default_value = "")]
+    notice_id: String,
+    /// The version of that text
+    #[arg(long, default_value = "")]
+    notice_version: String,
+    /// In which role somebody caused this
+    #[arg(long, value_enum)]
+    actor_role: Option<Role>,
+    /// Your name for them
+    #[arg(long, default_value = "")]
+    actor_id: String,
+    /// Who collected it for the brand
+    #[arg(long, default_value = "")]
+    collected_by: String,
+    /// Where the proof is
+    #[arg(long, default_value = "")]
+    evidence_uri: String,
+    /// SHA-256 of the proof, in hexadecimal
+    #[arg(long, value_parser = sha256)]
+    evidence_sha256: Option<Digest>,
+    /// Your identifier of this event; repeating it changes nothing
+    #[arg(long, default_value = "")]
+    event_key: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Who caused an event, by name.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Role {
+    /// The person themself
+    Customer,
+    /// Somebody who works for the brand
+    Staff,
+    /// A program of the brand
+    System,
+    /// A national registry
+    Registry,
+}
+
+impl From<Role> for ActorRole {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Customer => Self::Customer,
+            Role::Staff => Self::Staff,
+            Role::System => Self::System,
+            Role::Registry => Self::Registry,
+        }
+    }
+}
+
+/// A SHA-256. A type of its own, because clap takes a bare `Vec` for a list.
+#[derive(Clone)]
+struct Digest(Vec<u8>);
+
+fn sha256(text: &str) -> Result<Digest, String> {
+    crate::formats::parse_sha256(text).map(Digest).ok_or_else(|| "not 64 digits".to_owned())
+}
+
+/// Records the event and prints what became of it.
+pub async fn run(client: &Client, args: Args) -> Result<ExitCode, Failure> {
+    let json = args.json;
+    let request = RecordRequest { events: vec![event(args)] };
+    let response = client.consent_service().record(request).await?.into_inner();
+    let [result] = <[EventResult; 1]>::try_from(response.results)
+        .map_err(|results| Failure::failed(format!("{} results for one event", results.len())))?;
+    let outcome = output::enum_name(result.outcome().as_str_name(), "OUTCOME_");
+    let rejection = result.rejection.as_ref();
+    let code = rejection.map(|it| output::enum_name(it.code().as_str_name(), "REJECT_CODE_"));
+    if json {
+        output::json(&json!({
+            "outcome": outcome,
+            "revision": result.revision,
+            "visible_at": output::revision_json(response.revision.as_ref()),
+            "rejection": rejection.map(|rejection| json!({
+                "code": code,
+                "field": rejection.field,
+                "message": rejection.message,
+            })),
+        }))?;
+    } else {
+        match rejection {
+            None => output::line(format!("{outcome}, revision {}", result.revision))?,
+            Some(rejection) => output::line(format!(
+                "{outcome}, {}: {}: {}",
+                code.unwrap_or_default(),
+                rejection.field,
+                rejection.message
+            ))?,
+        }
+    }
+    let recorded = matches!(
+        result.outcome(),
+        Outcome::Applied | Outcome::Superseded | Outcome::Duplicate | Outcome::KeyReused
+    );
+    Ok(if recorded { ExitCode::SUCCESS } else { ExitCode::from(REJECTED) })
+}
+
+fn event(args: Args) -> ConsentEvent {
+    let status = if args.granted { ConsentStatus::Granted } else { ConsentStatus::Withdrawn };
+    let notice = Notice { id: args.notice_id, version: args.notice_version };
+    let sha256 = args.evidence_sha256.map(|digest| digest.0).unwrap_or_default();
+    let evidence = Evidence { uri: args.evidence_uri, sha256: sha256.into() };
+    let role = args.actor_role.map(ActorRole::from).unwrap_or_default();
+    let actor = Actor { role: role.into(), id: args.actor_id };
+    ConsentEvent {
+        brand: args.brand,
+        contact: Some(args.reading.contact(args.address)),
+        recipient_type: args.recipient_type.map(RecipientType::from).unwrap_or_default().into(),
+        channel: args.channel.unwrap_or_default(),
+        purpose: args.purpose.unwrap_or_default(),
+        status: status.into(),
+        consent_time: args.at,
+        valid_until_ms: args.valid_until.map(|end| end.unix_ms),
+        source: args.source,
+        legal_basis: args.legal_basis,
+        notice: Some(notice).filter(|notice| *notice != Notice::default()),
+        actor: Some(actor).filter(|actor| *actor != Actor::default()),
+        collected_by: args.collected_by,
+        evidence: Some(evidence).filter(|evidence| *evidence != Evidence::default()),
+        event_key: args.event_key,
+    }
+}

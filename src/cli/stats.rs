@@ -1,0 +1,99 @@
+//! `stats`: shows what the server holds and does.
+
+use std::process::ExitCode;
+
+use indicatif::BinaryBytes;
+use serde_json::{Value, json};
+
+use super::{Failure, output};
+use crate::{
+    client::Client,
+    proto::v1::{GetStatisticsRequest, GetStatisticsResponse, PlaneStatistics},
+};
+
+/// Arguments of `stats`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Asks and prints.
+pub async fn run(client: &Client, args: &Args) -> Result<ExitCode, Failure> {
+    let request = GetStatisticsRequest {};
+    let statistics = client.admin_service().get_statistics(request).await?.into_inner();
+    if args.json {
+        output::json(&statistics_json(&statistics))?;
+    } else {
+        print(&statistics)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(statistics: &GetStatisticsResponse) -> Result<(), Failure> {
+    let revision = output::revision(statistics.revision.as_ref());
+    let rows = [
+        ("server", statistics.server_version.clone()),
+        ("state", format!("{revision}, as of {}", output::time(statistics.as_of_ms))),
+        ("policy", statistics.policy_version.clone()),
+        ("checkpoint", format!("revision {}", statistics.checkpoint_revision)),
+        ("chain head", statistics.chain_head.clone()),
+        ("e-mails", output::count(statistics.emails)),
+        ("external IDs", output::count(statistics.external_ids)),
+        ("directory", BinaryBytes(statistics.directory_bytes).to_string()),
+        ("filtered", output::count(statistics.recipients_filtered)),
+        ("open streams", output::count(statistics.open_streams)),
+        ("queued writes", output::count(statistics.queued_writes)),
+    ];
+    for (name, value) in rows {
+        output::line(format!("{name:<14}{value}"))?;
+    }
+    for plane in &statistics.planes {
+        output::line(format!(
+            "{:<14}{} {} {}, {}: {} contacts, {} pages, {}",
+            "plane",
+            plane.brand,
+            output::scope(plane.scope.as_ref()),
+            kind(plane),
+            output::plane_name(plane.reason()),
+            output::count(plane.contacts),
+            output::count(plane.pages),
+            BinaryBytes(plane.memory_bytes),
+        ))?;
+    }
+    Ok(())
+}
+
+fn kind(plane: &PlaneStatistics) -> String {
+    output::enum_name(plane.contact_kind().as_str_name(), "CONTACT_KIND_").to_lowercase()
+}
+
+fn statistics_json(statistics: &GetStatisticsResponse) -> Value {
+    let plane = |plane: &PlaneStatistics| {
+        json!({
+            "brand": plane.brand,
+            "scope": output::scope(plane.scope.as_ref()),
+            "contact_kind": kind(plane),
+            "plane": output::plane_name(plane.reason()),
+            "contacts": plane.contacts,
+            "pages": plane.pages,
+            "memory_bytes": plane.memory_bytes,
+        })
+    };
+    json!({
+        "server_version": statistics.server_version,
+        "revision": output::revision_json(statistics.revision.as_ref()),
+        "as_of": output::time(statistics.as_of_ms),
+        "policy_version": statistics.policy_version,
+        "checkpoint_revision": statistics.checkpoint_revision,
+        "chain_head": statistics.chain_head,
+        "emails": statistics.emails,
+        "external_ids": statistics.external_ids,
+        "directory_bytes": statistics.directory_bytes,
+        "recipients_filtered": statistics.recipients_filtered,
+        "open_streams": statistics.open_streams,
+        "queued_writes": statistics.queued_writes,
+        "planes": statistics.planes.iter().map(plane).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,100 @@
+//! A thin helper over the generated clients, for the command line, the load
+//! generator and examples.
+//!
+//! It adds what every careful caller needs: limits, several requests in
+//! flight, and a check of each answer. Whatever is wrong with an answer is an
+//! error, and an error means: send to nobody that has no answer.
+
+mod answer;
+mod error;
+mod filter;
+mod import;
+
+use std::time::Duration;
+
+use tonic::transport::{Channel, Endpoint};
+
+pub use self::{
+    answer::Verdicts,
+    error::ClientError,
+    filter::{FilterStream, Recipients},
+    import::{Acknowledged, Counts, ImportStream},
+};
+use crate::proto::v1::{
+    admin_service_client::AdminServiceClient, consent_service_client::ConsentServiceClient,
+    filter_service_client::FilterServiceClient,
+};
+
+/// Where a server listens when nobody said otherwise.
+pub const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:50051";
+
+/// Largest message that is accepted, in bytes. The server's own messages stay
+/// below 4 MiB; the margin lets a newer server add fields.
+const MAX_DECODED_BYTES: usize = 8 << 20;
+/// Largest message that is sent, in bytes: the server's cap.
+const MAX_ENCODED_BYTES: usize = 4 << 20;
+/// HTTP/2 flow-control window in bytes. The protocol's default of 64 KiB would
+/// make each answer wait for a round trip.
+const WINDOW_BYTES: u32 = 4 << 20;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A silent connection is probed after this time, so that a machine that went
+/// away ends a stream instead of hanging it.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// One connection to a server. Clones share it; one HTTP/2 connection is one
+/// lock, so callers that want more than a core open several.
+#[derive(Clone, Debug)]
+pub struct Client {
+    channel: Channel,
+}
+
+impl Client {
+    /// Connects to `endpoint`, such as [`DEFAULT_ENDPOINT`].
+    ///
+    /// # Errors
+    /// `endpoint` is not a URL, or nobody answers there.
+    pub async fn connect(endpoint: &str) -> Result<Self, ClientError> {
+        let unreachable = |error| ClientError::unreachable(endpoint, &error);
+        let channel = Endpoint::from_shared(endpoint.to_owned())
+            .map_err(unreachable)?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .connect()
+            .await
+            .map_err(unreachable)?;
+        Ok(Self { channel })
+    }
+
+    /// The generated client of the filter service.
+    #[must_use]
+    pub fn filter_service(&self) -> FilterServiceClient<Channel> {
+        FilterServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(MAX_DECODED_BYTES)
+            .max_encoding_message_size(MAX_ENCODED_BYTES)
+    }
+
+    /// The generated client of the consent service.
+    #[must_use]
+    pub fn consent_service(&self) -> ConsentServiceClient<Channel> {
+        ConsentServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(MAX_DECODED_BYTES)
+            .max_encoding_message_size(MAX_ENCODED_BYTES)
+    }
+
+    /// The generated client of the admin service.
+    #[must_use]
+    pub fn admin_service(&self) -> AdminServiceClient<Channel> {
+        AdminServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(MAX_DECODED_BYTES)
+            .max_encoding_message_size(MAX_ENCODED_BYTES)
+    }
+}
+
+#[cfg(test)]
+mod tests;

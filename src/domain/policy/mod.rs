@@ -1,0 +1,242 @@
+//! The policy: which scopes exist and what each asks for (R8). Policy is data.
+
+mod names;
+mod text;
+
+pub use names::{NameClass, Names};
+pub use text::{PolicyError, STARTER};
+
+use std::{collections::HashMap, fmt, ops::Range};
+
+use super::{
+    contact::ContactKind,
+    scope::{BrandId, ChannelId, PurposeId, RecipientType, Regime, Scope, ScopeRules},
+};
+
+/// A policy, read, checked, and joined to the store's numbers for its names.
+#[derive(Debug)]
+pub struct Policy {
+    version: String,
+    text: String,
+    names: Names,
+    channels: HashMap<ChannelId, Vec<ContactKind>>,
+    /// Ordered by brand, so that each brand's scopes lie together.
+    scopes: Vec<ScopeRules>,
+    by_brand: HashMap<BrandId, Range<usize>>,
+}
+
+/// A name that the policy does not declare (R8): a typo must not look like an
+/// empty list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotDeclared {
+    /// What sort of name.
+    pub class: NameClass,
+    /// The name asked for, shortened if it is long.
+    pub name: String,
+    /// The brand that does not declare it; none if the brand itself is missing.
+    pub brand: Option<String>,
+}
+
+impl fmt::Display for NotDeclared {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { class, name, brand } = self;
+        match brand {
+            None => write!(formatter, "no policy declares the {class} \"{name}\"")?,
+            Some(brand) => {
+                write!(formatter, "the policy of brand \"{brand}\" has no {class} \"{name}\"")?;
+            }
+        }
+        formatter.write_str("; see `sendgate policy show`")
+    }
+}
+
+impl std::error::Error for NotDeclared {}
+
+impl Policy {
+    /// Reads a policy and gives its names numbers: the ones in `names` where it
+    /// has them, new ones otherwise.
+    ///
+    /// # Errors
+    /// The text is not TOML of the expected shape, breaks a rule of R1 or R8,
+    /// or passes a cap; the error names the place and what to do.
+    pub fn read(text: &str, names: Names) -> Result<Self, PolicyError> {
+        text::parse(text)?.compile(text, names)
+    }
+
+    /// The version that answers name.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The text, as it was applied.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// All names that the store has ever numbered.
+    #[must_use]
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Every scope, in the order of the positions used elsewhere.
+    #[must_use]
+    pub fn scopes(&self) -> &[ScopeRules] {
+        &self.scopes
+    }
+
+    /// The contact kinds of a channel.
+    #[must_use]
+    pub fn kinds(&self, channel: ChannelId) -> &[ContactKind] {
+        self.channels.get(&channel).map_or(&[], Vec::as_slice)
+    }
+
+    /// The positions of a brand's scopes; of all scopes for [`BrandId::ALL`].
+    #[must_use]
+    pub fn scopes_of(&self, brand: BrandId) -> Range<usize> {
+        if brand == BrandId::ALL {
+            return 0..self.scopes.len();
+        }
+        self.by_brand.get(&brand).cloned().unwrap_or(0..0)
+    }
+
+    /// The brands, in no particular order.
+    pub fn brands(&self) -> impl Iterator<Item = BrandId> {
+        self.by_brand.keys().copied()
+    }
+
+    /// The position of a scope.
+    #[must_use]
+    pub fn position(&self, scope: &Scope) -> Option<usize> {
+        self.scopes.binary_search_by_key(scope, |rules| rules.scope).ok()
+    }
+
+    /// The rules of a scope, if the policy has it.
+    #[must_use]
+    pub fn rules(&self, scope: &Scope) -> Option<&ScopeRules> {
+        self.position(scope).and_then(|position| self.scopes.get(position))
+    }
+
+    /// The brand of this name.
+    ///
+    /// # Errors
+    /// The policy does not declare it.
+    pub fn brand(&self, name: &str) -> Result<BrandId, NotDeclared> {
+        self.names
+            .number(NameClass::Brand, name)
+            .map(BrandId)
+            .filter(|brand| self.by_brand.contains_key(brand))
+            .ok_or_else(|| not_declared(NameClass::Brand, name, None))
+    }
+
+    /// The channel of this name, if the brand uses it.
+    ///
+    /// # Errors
+    /// The brand's policy does not name it.
+    pub fn channel(&self, brand: BrandId, name: &str) -> Result<ChannelId, NotDeclared> {
+        self.names
+            .channel(name)
+            .filter(|channel| self.rules_of(brand).any(|rules| rules.scope.channel == *channel))
+            .ok_or_else(|| not_declared(NameClass::Channel, name, Some(self.brand_name(brand))))
+    }
+
+    /// The purpose of this name, if the brand uses it.
+    ///
+    /// # Errors
+    /// The brand's policy does not name it.
+    pub fn purpose(&self, brand: BrandId, name: &str) -> Result<PurposeId, NotDeclared> {
+        self.names
+            .purpose(name)
+            .filter(|purpose| self.rules_of(brand).any(|rules| rules.scope.purpose == *purpose))
+            .ok_or_else(|| not_declared(NameClass::Purpose, name, Some(self.brand_name(brand))))
+    }
+
+    /// The scope of these names.
+    ///
+    /// # Errors
+    /// The first of the names that is not declared.
+    pub fn scope(
+        &self,
+        brand: &str,
+        recipient_type: RecipientType,
+        channel: &str,
+        purpose: &str,
+    ) -> Result<Scope, NotDeclared> {
+        let id = self.brand(brand)?;
+        let scope = Scope {
+            brand: id,
+            recipient_type,
+            channel: self.channel(id, channel)?,
+            purpose: self.purpose(id, purpose)?,
+        };
+        // A purpose need not have rules for both recipient types.
+        self.position(&scope).map(|_| scope).ok_or_else(|| {
+            let name = format!("{purpose} for {}", recipient_type.name());
+            not_declared(NameClass::Purpose, &name, Some(brand))
+        })
+    }
+
+    /// A brand's name; `*` for all brands.
+    #[must_use]
+    pub fn brand_name(&self, brand: BrandId) -> &str {
+        self.names.name(NameClass::Brand, brand.0)
+    }
+
+    /// A channel's name; `*` for any.
+    #[must_use]
+    pub fn channel_name(&self, channel: ChannelId) -> &str {
+        self.names.name(NameClass::Channel, channel.0.into())
+    }
+
+    /// A purpose's name; `*` for any.
+    #[must_use]
+    pub fn purpose_name(&self, purpose: PurposeId) -> &str {
+        self.names.name(NameClass::Purpose, purpose.0.into())
+    }
+
+    /// The validity that the policy gives a grant without an end of its own.
+    #[must_use]
+    pub fn default_validity(&self, scope: &Scope) -> Option<i64> {
+        self.rules(scope).and_then(|rules| rules.default_validity)
+    }
+
+    fn rules_of(&self, brand: BrandId) -> impl Iterator<Item = &ScopeRules> {
+        self.scopes.get(self.scopes_of(brand)).unwrap_or(&[]).iter()
+    }
+
+    /// Assembles a policy from checked parts.
+    fn assemble(
+        version: String,
+        text: &str,
+        names: Names,
+        channels: HashMap<ChannelId, Vec<ContactKind>>,
+        mut scopes: Vec<ScopeRules>,
+    ) -> Self {
+        scopes.sort_by_key(|rules| rules.scope);
+        let mut by_brand: HashMap<BrandId, Range<usize>> = HashMap::new();
+        for (position, rules) in scopes.iter().enumerate() {
+            by_brand.entry(rules.scope.brand).or_insert(position..position).end = position + 1;
+        }
+        Self { version, text: text.to_owned(), names, channels, scopes, by_brand }
+    }
+}
+
+fn not_declared(class: NameClass, name: &str, brand: Option<&str>) -> NotDeclared {
+    NotDeclared {
+        class,
+        name: name.chars().take(names::MAX_NAME_BYTES).collect(),
+        brand: brand.map(str::to_owned),
+    }
+}
+
+impl Regime {
+    /// The regime of this name in a policy.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::OptIn, Self::OptOut, Self::Exempt]
+            .into_iter()
+            .find(|regime| regime.to_string() == name)
+    }
+}

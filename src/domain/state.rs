@@ -1,0 +1,308 @@
+//! What is known of one contact, as far as it can still matter to a decision.
+//!
+//! A state is a join of everything recorded: adding the same events in any
+//! order, with any repeats, ends in the same state (A5). That is why a record
+//! yields to a greater one by a total order (R4), and why suppressions keep
+//! the spans that could still decide rather than the last one that arrived.
+
+use super::{
+    reason::Reason,
+    scope::{ChannelId, Level, TypeSelector, Width},
+};
+
+/// Whether a consent was given or withdrawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Status {
+    /// Given.
+    Granted = 1,
+    /// Withdrawn.
+    Withdrawn = 2,
+}
+
+/// First half of the SHA-256 of an event's content, as the caller gave it. The
+/// last word between two records that R4 cannot tell apart otherwise.
+pub type ContentDigest = [u8; 16];
+
+/// The current consent record of one level and type selector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsentRecord {
+    /// The level.
+    pub level: Level,
+    /// The types it speaks of.
+    pub selector: TypeSelector,
+    /// Given or withdrawn.
+    pub status: Status,
+    /// The stored time (R2).
+    pub consent_time: i64,
+    /// The end that the event itself states; grants only.
+    pub valid_until: Option<i64>,
+    /// Digest of the event's content.
+    pub content: ContentDigest,
+    /// The event's revision.
+    pub revision: u64,
+}
+
+impl ConsentRecord {
+    /// Whether R4 prefers `self` to `other`, a record of the same level and type.
+    #[must_use]
+    pub fn supersedes(&self, other: &Self) -> bool {
+        let end = |record: &Self| record.valid_until.unwrap_or(i64::MAX);
+        (self.consent_time, self.status)
+            .cmp(&(other.consent_time, other.status))
+            .then_with(|| end(other).cmp(&end(self)))
+            .then_with(|| other.content.cmp(&self.content))
+            .is_gt()
+    }
+}
+
+/// One suppression's time: from `since` on, until `expires_at` or a lift.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Since when.
+    pub since: i64,
+    /// When it ends by itself.
+    pub expires_at: Option<i64>,
+    /// The event's revision.
+    pub revision: u64,
+}
+
+impl Span {
+    fn end(&self) -> i64 {
+        self.expires_at.unwrap_or(i64::MAX)
+    }
+
+    /// Whether whenever `other` is active, `self` is too, and says no less.
+    fn outlasts(&self, other: &Self) -> bool {
+        self.since >= other.since && self.end() >= other.end()
+    }
+}
+
+/// A suppression entry (R7): what was said of one channel (or all) and reason,
+/// in one brand or in all, depending on whose state it stands in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SuppressionEntry {
+    /// The channel, or any.
+    pub channel: ChannelId,
+    /// The reason; one for which [`Reason::is_suppression`] holds.
+    pub reason: Reason,
+    /// The greatest time of a lift of this entry, with the lift's revision.
+    pub lifted: Option<(i64, u64)>,
+    /// The spans that may still block, `since` ascending and ends descending:
+    /// a span that another one outlasts can never decide anything.
+    pub spans: Vec<Span>,
+}
+
+impl SuppressionEntry {
+    /// The active span with the greatest `since`, at clock time `now` (R7).
+    #[must_use]
+    pub fn active(&self, now: i64) -> Option<&Span> {
+        // Among spans not over yet, the last has the greatest since.
+        self.spans.iter().rev().find(|span| span.end() > now)
+    }
+
+    fn settle(&mut self) {
+        if let Some((lifted, _)) = self.lifted {
+            self.spans.retain(|span| span.since >= lifted);
+        }
+        self.spans.sort_by_key(|span| (span.since, span.end()));
+        let mut kept: Vec<Span> = Vec::with_capacity(self.spans.len());
+        for span in self.spans.drain(..) {
+            kept.retain(|earlier| !span.outlasts(earlier));
+            kept.push(span);
+        }
+        if let [oldest, next, ..] = *kept
+            && kept.len() > MAX_SPANS
+        {
+            // Joined, the two block no less than before (A1).
+            kept.splice(..2, [Span { expires_at: oldest.expires_at, ..next }]);
+        }
+        self.spans = kept;
+    }
+}
+
+/// Spans kept per entry (A7). Bounces and complaints outlast their elders, so
+/// real entries hold one or two; past the cap the two oldest are joined.
+const MAX_SPANS: usize = 32;
+
+/// What must outlive an erasure (R11). It stands under a keyed fingerprint, in
+/// a family of its own, and in no plane.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ErasedMark {
+    /// The recorded time of the latest erasure.
+    pub erased_at: i64,
+    /// The latest lift of the mark, if there was one.
+    pub lifted_at: Option<i64>,
+    /// Whether the contact became known again after the erasure. From then on
+    /// its planes say what is decided, this mark included.
+    pub reappeared: bool,
+    /// The entries that a grant cannot end; a later grant brings them back.
+    pub survivors: Vec<SuppressionEntry>,
+}
+
+impl ErasedMark {
+    /// Whether the mark blocks, grants left aside.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.lifted_at.is_none_or(|lifted| self.erased_at >= lifted)
+    }
+}
+
+/// The records of one contact within one brand, or of all brands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContactState {
+    consents: Vec<ConsentRecord>,
+    suppressions: Vec<SuppressionEntry>,
+}
+
+impl ContactState {
+    /// The state made of these parts, as they were stored.
+    #[must_use]
+    pub fn from_parts(consents: Vec<ConsentRecord>, suppressions: Vec<SuppressionEntry>) -> Self {
+        Self { consents, suppressions }
+    }
+
+    /// The current records, at most one a level and selector.
+    #[must_use]
+    pub fn consents(&self) -> &[ConsentRecord] {
+        &self.consents
+    }
+
+    /// The suppression entries, at most one a channel and reason.
+    #[must_use]
+    pub fn suppressions(&self) -> &[SuppressionEntry] {
+        &self.suppressions
+    }
+
+    /// Whether nothing is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.consents.is_empty() && self.suppressions.is_empty()
+    }
+
+    /// The current record of a level and selector.
+    #[must_use]
+    pub fn current(&self, level: Level, selector: TypeSelector) -> Option<&ConsentRecord> {
+        self.consents.iter().find(|each| each.level == level && each.selector == selector)
+    }
+
+    /// Adds a consent record. False if a record that R4 prefers stays current.
+    pub fn record(&mut self, record: ConsentRecord) -> bool {
+        let slot = self
+            .consents
+            .iter_mut()
+            .find(|each| each.level == record.level && each.selector == record.selector);
+        match slot {
+            None => self.consents.push(record),
+            Some(current) if record.supersedes(current) => *current = record,
+            Some(_) => return false,
+        }
+        true
+    }
+
+    /// Adds a suppression. False if it changes nothing: a lift already ended
+    /// it, or a span that says no less is there.
+    pub fn suppress(&mut self, channel: ChannelId, reason: Reason, span: Span) -> bool {
+        let entry = self.entry(channel, reason);
+        if entry.lifted.is_some_and(|(lifted, _)| span.since < lifted)
+            || entry.spans.iter().any(|each| each.outlasts(&span))
+        {
+            return false;
+        }
+        entry.spans.push(span);
+        entry.settle();
+        true
+    }
+
+    /// Adds a lift, also one that arrives before its suppression. False if a
+    /// later lift is there already.
+    pub fn lift(&mut self, channel: ChannelId, reason: Reason, time: i64, revision: u64) -> bool {
+        let entry = self.entry(channel, reason);
+        if entry.lifted.is_some_and(|(lifted, _)| lifted >= time) {
+            return false;
+        }
+        entry.lifted = Some((time, revision));
+        entry.settle();
+        true
+    }
+
+    /// Whether a withdrawal stored at `time` is still in force: nothing it
+    /// covers was granted since. Then the same withdrawal without a time of
+    /// its own says nothing new; otherwise it must count again.
+    #[must_use]
+    pub fn withdrawal_in_force(&self, level: Level, selector: TypeSelector, time: i64) -> bool {
+        let stands = self.current(level, selector).is_some_and(|current| {
+            current.status == Status::Withdrawn && current.consent_time >= time
+        });
+        stands
+            && !self.consents.iter().any(|other| {
+                other.status == Status::Granted
+                    && other.consent_time > time
+                    && level.covers(other.level.channel(), other.level.purpose())
+                    && (selector == TypeSelector::Any || selector == other.selector)
+            })
+    }
+
+    /// Whether a suppression stored at `time` is still in force at clock time
+    /// `now`; see [`ContactState::withdrawal_in_force`].
+    #[must_use]
+    pub fn suppression_in_force(
+        &self,
+        channel: ChannelId,
+        reason: Reason,
+        time: i64,
+        now: i64,
+    ) -> bool {
+        let entry =
+            self.suppressions.iter().find(|each| each.channel == channel && each.reason == reason);
+        let active = entry.and_then(|entry| entry.active(now));
+        active.is_some_and(|span| {
+            span.since >= time
+                && !self.consents.iter().any(|record| {
+                    record.status == Status::Granted
+                        && record.consent_time > span.since
+                        && channel.covers(record.level.channel())
+                })
+        })
+    }
+
+    fn entry(&mut self, channel: ChannelId, reason: Reason) -> &mut SuppressionEntry {
+        let position = self
+            .suppressions
+            .iter()
+            .position(|entry| entry.channel == channel && entry.reason == reason)
+            .unwrap_or_else(|| {
+                self.suppressions.push(SuppressionEntry {
+                    channel,
+                    reason,
+                    lifted: None,
+                    spans: Vec::new(),
+                });
+                self.suppressions.len() - 1
+            });
+        #[expect(clippy::indexing_slicing, reason = "the position was found or pushed above")]
+        &mut self.suppressions[position]
+    }
+}
+
+/// The end of a grant (R6): the earlier of its own and its scope's default.
+#[must_use]
+pub fn consent_end(record: &ConsentRecord, default_validity: Option<i64>) -> Option<i64> {
+    if record.status != Status::Granted {
+        return None;
+    }
+    let default_end = default_validity.map(|validity| record.consent_time.saturating_add(validity));
+    match (record.valid_until, default_end) {
+        (Some(own), Some(default)) => Some(own.min(default)),
+        (own, default) => own.or(default),
+    }
+}
+
+/// The reason that a withdrawal at a level of this width gives (R9).
+#[must_use]
+pub fn opt_out_reason(width: Width) -> Reason {
+    match width {
+        Width::Contact => Reason::ContactOptOut,
+        Width::Channel => Reason::ChannelOptOut,
+        Width::Purpose => Reason::OptedOut,
+    }
+}

@@ -1,0 +1,149 @@
+//! The directory against a plain map, and under a reader.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed, as it should"
+)]
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::directory::{Directory, DirectoryError, DirectoryView, MAX_ORDINAL, NONE};
+
+/// A fingerprint as good as xxh3 gives.
+fn fingerprint(number: u64) -> u128 {
+    xxhash_rust::xxh3::xxh3_128_with_seed(&number.to_le_bytes(), 7)
+}
+
+fn resolve(view: &DirectoryView, numbers: std::ops::Range<u64>) -> Vec<u64> {
+    let asked: Vec<u128> = numbers.map(fingerprint).collect();
+    let mut out = vec![5; asked.len()];
+    view.resolve(&asked, &mut out);
+    out
+}
+
+#[test]
+fn a_directory_is_a_map_while_it_grows_and_forgets() {
+    let mut directory = Directory::new();
+    let mut model = HashMap::new();
+    for step in 0..200_000_u64 {
+        directory.insert(fingerprint(step), step as u32).unwrap();
+        model.insert(step, step);
+        if step % 20_000 == 9_999 {
+            let gone: Vec<u64> = (0..40).map(|at| step - at * at * 6).collect();
+            let known = gone.iter().filter(|number| model.remove(number).is_some()).count();
+            let gone: Vec<u128> = gone.into_iter().map(fingerprint).collect();
+            assert_eq!(directory.remove(&gone), Ok(known as u64));
+            assert_eq!(directory.remove(&gone), Ok(0));
+        }
+    }
+    assert_eq!(directory.len(), model.len() as u64);
+    let resolved = resolve(&directory.handle(), 0..210_001);
+    for (number, ordinal) in (0..).zip(resolved) {
+        assert_eq!(ordinal, model.get(&number).copied().unwrap_or(NONE), "number {number}");
+        let single = directory.get(fingerprint(number)).map(u64::from);
+        assert_eq!(single, model.get(&number).copied());
+    }
+}
+
+#[test]
+fn a_fingerprint_has_one_ordinal_until_it_is_removed() {
+    let mut directory = Directory::new();
+    directory.insert(9, 1).unwrap();
+    assert_eq!(directory.insert(9, 2), Err(DirectoryError::Taken(1)));
+    assert_eq!(directory.insert(8, u32::MAX), Err(DirectoryError::Ordinal(u32::MAX)));
+    directory.insert(8, MAX_ORDINAL).unwrap();
+    assert_eq!(directory.get(8), Some(MAX_ORDINAL));
+    assert_eq!(directory.remove(&[9]), Ok(1));
+    directory.insert(9, 3).unwrap();
+    assert_eq!((directory.get(9), directory.len()), (Some(3), 2));
+}
+
+/// A11: what a view has it keeps, whatever the writer does.
+#[test]
+fn a_view_keeps_its_entries_through_growth_and_removal() {
+    let mut directory = Directory::new();
+    for number in 0..20_000 {
+        directory.insert(fingerprint(number), number as u32).unwrap();
+    }
+    let view = directory.handle();
+    let all: Vec<u128> = (0..20_000).map(fingerprint).collect();
+    assert_eq!(directory.remove(&all), Ok(20_000));
+    for number in 20_000..90_000 {
+        directory.insert(fingerprint(number), number as u32).unwrap();
+    }
+    assert!(resolve(&view, 0..20_000).into_iter().eq(0..20_000));
+    assert!(resolve(&directory.handle(), 0..20_000).into_iter().all(|found| found == NONE));
+    assert!(resolve(&directory.handle(), 20_000..90_000).into_iter().eq(20_000..90_000));
+}
+
+/// F19: equal lower halves share a home bucket at any size.
+#[test]
+fn keys_aimed_at_one_bucket_are_refused_at_the_bound() {
+    let mut directory = Directory::new();
+    let mut refused = None;
+    for key in 0..100_u32 {
+        let aimed = u128::from(key) << 64 | 77;
+        if let Err(error) = directory.insert(aimed, key) {
+            refused = Some((key, error));
+            break;
+        }
+    }
+    assert_eq!(refused, Some((32, DirectoryError::Crowded)));
+    assert_eq!(directory.len(), 32);
+    for key in 0..32_u32 {
+        assert_eq!(directory.get(u128::from(key) << 64 | 77), Some(key));
+    }
+    assert!(directory.memory_bytes() < 2 << 20);
+    directory.insert(fingerprint(1), 50).unwrap();
+    assert_eq!(directory.get(fingerprint(1)), Some(50));
+}
+
+#[test]
+fn entries_take_at_most_32_bytes() {
+    let mut directory = Directory::new();
+    for number in 0..1_500_000 {
+        directory.insert(fingerprint(number), number as u32).unwrap();
+        if number >= 1_000_000 && number % 20_000 == 0 {
+            let each = directory.memory_bytes() as f64 / directory.len() as f64;
+            assert!(each <= 32.0, "{each} bytes at {number}");
+        }
+    }
+}
+
+#[test]
+fn a_reader_never_sees_a_wrong_ordinal_while_the_writer_works() {
+    const NUMBERS: u64 = 4_000;
+    let mut directory = Directory::new();
+    let shared = std::sync::Mutex::new(directory.handle());
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut seen = 0;
+            while !done.load(Ordering::Relaxed) {
+                let view = shared.lock().unwrap().clone();
+                // Ordinal = generation × NUMBERS + number, so a wrong one betrays itself.
+                for (number, ordinal) in (0..).zip(resolve(&view, 0..NUMBERS)) {
+                    assert!(ordinal == NONE || ordinal % NUMBERS == number, "{number}: {ordinal}");
+                    seen += u64::from(ordinal != NONE);
+                }
+            }
+            seen
+        });
+        for generation in 0..60 {
+            for number in 0..NUMBERS {
+                directory
+                    .insert(fingerprint(number), (generation * NUMBERS + number) as u32)
+                    .unwrap();
+                if number % 500 == 0 {
+                    *shared.lock().unwrap() = directory.handle();
+                }
+            }
+            let gone: Vec<u128> = (0..NUMBERS).map(fingerprint).collect();
+            assert_eq!(directory.remove(&gone), Ok(NUMBERS));
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(reader.join().unwrap() > 0, "the reader saw nothing");
+    });
+}

@@ -1,0 +1,29 @@
+//! The in-memory engine: synchronous, without I/O.
+//!
+//! [`plane::Plane`] is an immutable set of contact IDs and answers "is it in the set" for whole
+//! batches; [`directory::Directory`] turns keyed fingerprints of text addresses into the ordinals
+//! that index planes. Neither knows what a scope, a consent event or a store is.
+
+pub mod audience;
+pub mod directory;
+mod directory_bucket;
+pub mod filter;
+pub mod page;
+mod page_bytes;
+mod page_edit;
+mod page_thin;
+pub mod plane;
+mod plane_edit;
+mod plane_leaf;
+mod plane_probe;
+mod plane_roaring;
+mod prefetch;
+pub mod recipients;
+pub mod view;
+
+#[cfg(test)]
+mod directory_tests;
+#[cfg(test)]
+mod page_tests;
+#[cfg(test)]
+mod plane_tests;

@@ -1,0 +1,244 @@
+//! Making one plane from another: changes applied page by page, on copies of what is shared.
+
+use std::sync::Arc;
+
+use super::page::Page;
+use super::page_edit::Scratch;
+use super::plane::Plane;
+use super::plane_leaf::{Branch, LEAF_MAX, Leaf, Root, hash, step};
+use super::prefetch::prefetch;
+
+/// Changes sorted and applied together. More would find more changes per leaf, where pages hold
+/// few members, but the buffers (32 bytes a change) should stay small beside the plane.
+const CHUNK: usize = 1 << 20;
+
+/// Leaves from which a branch makes the root longer, unless the root is as long already: a commit
+/// copies the root and one branch, so both should be of the same length.
+const BRANCH_MIN: usize = 32;
+
+/// How many pages ahead a bulk change asks for what it will need.
+const AHEAD: usize = 16;
+
+/// New pages per leaf from which a branch is split before they come.
+const MANY: usize = 16;
+
+impl Plane {
+    /// The plane after `changes`: (contact ID, true to insert or false to remove), by ascending
+    /// unique ID. Inserting a member and removing a stranger change nothing.
+    ///
+    /// It copies the pages that change and the path to them; all else is shared with `self`.
+    pub fn with_changes(&self, changes: impl Iterator<Item = (u64, bool)>) -> Plane {
+        let mut editor = Editor::of(self);
+        let mut changes = changes.peekable();
+        let mut chunk = Vec::new();
+        while changes.peek().is_some() {
+            chunk.clear();
+            chunk.extend(changes.by_ref().take(CHUNK));
+            editor.apply(&chunk);
+        }
+        editor.finish()
+    }
+
+    /// The plane of `pages`, by ascending unique page index: for loading what was stored.
+    pub fn from_pages(pages: impl Iterator<Item = Page>) -> Plane {
+        let mut editor = Editor::of(&Plane::empty());
+        let mut pages = pages.peekable();
+        let mut chunk: Vec<(u64, Page)> = Vec::new();
+        while pages.peek().is_some() {
+            let seed = editor.seed;
+            chunk.extend(pages.by_ref().take(CHUNK).map(|page| (hash(page.index(), seed), page)));
+            chunk.sort_unstable_by_key(|&(hash, _)| hash);
+            editor.reserve(&chunk, |&(hash, _)| hash);
+            for (hash, page) in chunk.drain(..) {
+                editor.len = editor.len.wrapping_add(page.len() as u64);
+                editor.add(hash, page);
+            }
+        }
+        editor.finish()
+    }
+}
+
+/// A plane in the making.
+struct Editor {
+    root: Root,
+    seed: u64,
+    len: u64,
+    scratch: Scratch,
+    /// Reused by `apply`: the hash of a page index, and which changes concern that page.
+    groups: Vec<(u64, u32, u32)>,
+}
+
+impl Editor {
+    fn of(plane: &Plane) -> Editor {
+        Editor {
+            root: Arc::clone(&plane.root),
+            seed: plane.seed,
+            len: plane.len,
+            scratch: Scratch::default(),
+            groups: Vec::new(),
+        }
+    }
+
+    fn finish(self) -> Plane {
+        if self.len == 0 {
+            return Plane::empty();
+        }
+        Plane { root: self.root, seed: self.seed, len: self.len }
+    }
+
+    /// Applies up to [`CHUNK`] changes, in the order of the table, so that each leaf is visited
+    /// once while it is in the cache.
+    fn apply(&mut self, changes: &[(u64, bool)]) {
+        let mut groups = std::mem::take(&mut self.groups);
+        groups.clear();
+        let mut start = 0;
+        for group in changes.chunk_by(|a, b| a.0 >> 16 == b.0 >> 16) {
+            let end = start + group.len() as u32;
+            if let Some((id, _)) = group.first() {
+                groups.push((hash(id >> 16, self.seed), start, end));
+            }
+            start = end;
+        }
+        groups.sort_unstable_by_key(|group| group.0);
+        self.reserve(&groups, |group| group.0);
+        for (at, &(hash, start, end)) in groups.iter().enumerate() {
+            // In the order of the table the changes themselves lie anywhere in the chunk.
+            if let Some(&(_, start, _)) = groups.get(at + AHEAD) {
+                prefetch(changes.as_ptr().wrapping_add(start as usize));
+            }
+            if let Some(group) = changes.get(start as usize..end as usize) {
+                self.edit(hash, group);
+            }
+        }
+        self.groups = groups;
+    }
+
+    /// Splits branches in which many new pages may be coming, given in the order of their hashes:
+    /// filled one after the other, the first leaves would be full while the rest are still empty,
+    /// and nothing could tell that from a hash gone wrong (see [`Editor::add`]).
+    fn reserve<T>(&mut self, coming: &[T], hash_of: impl Fn(&T) -> u64) {
+        let parts = self.root.len();
+        for group in coming.chunk_by(|a, b| step(hash_of(a), parts).0 == step(hash_of(b), parts).0)
+        {
+            let Some((at, _)) = group.first().map(|first| step(hash_of(first), parts)) else {
+                return;
+            };
+            let Some(branch) = self.root.get(at) else { return };
+            if group.len() > MANY * branch.len() {
+                let pages = held(branch) + group.len();
+                let leaves = (pages / (LEAF_MAX * 3 / 4)).next_power_of_two();
+                if leaves > branch.len() {
+                    self.split(at, leaves);
+                }
+            }
+        }
+        self.lengthen();
+    }
+
+    /// Applies changes that all concern the page of the first.
+    fn edit(&mut self, hash: u64, changes: &[(u64, bool)]) {
+        let Some(index) = changes.first().map(|(id, _)| id >> 16) else { return };
+        let Some((leaf, fraction, path)) = leaf_mut(&mut self.root, self.seed, hash) else {
+            return;
+        };
+        let grown = if let Some(position) = leaf.position(fraction, index) {
+            let page = leaf.page_mut(position);
+            let grown = page.edit(index, changes, &mut self.scratch);
+            if page.is_free() {
+                leaf.remove(position, |page| path.fraction(page));
+            }
+            grown
+        } else {
+            let mut page = Page::FREE;
+            let grown = page.edit(index, changes, &mut self.scratch);
+            if !page.is_free() {
+                self.add(hash, page);
+            }
+            grown
+        };
+        self.len = self.len.wrapping_add_signed(grown);
+    }
+
+    /// Adds a page that is not there yet, and splits its branch if its leaf is crowded, unless the
+    /// branch is nearly empty: more leaves would not help one leaf that is crowded among empty
+    /// ones.
+    fn add(&mut self, hash: u64, page: Page) {
+        let Some((leaf, _, path)) = leaf_mut(&mut self.root, self.seed, hash) else { return };
+        leaf.insert(page, |page| path.fraction(page));
+        if leaf.len() > LEAF_MAX {
+            let (at, _) = step(hash, self.root.len());
+            let Some(branch) = self.root.get(at) else { return };
+            if held(branch) > branch.len() * LEAF_MAX / 2 {
+                self.split(at, 2 * branch.len());
+                self.lengthen();
+            }
+        }
+    }
+
+    /// Gives the branch at `at` more leaves, as many as a power of two.
+    fn split(&mut self, at: usize, leaves: usize) {
+        let path = Path { seed: self.seed, parts: self.root.len(), leaves };
+        let Some(branch) = Arc::make_mut(&mut self.root).get_mut(at) else { return };
+        let room = held(branch) / leaves * 5 / 4;
+        let mut split: Vec<Leaf> = (0..leaves).map(|_| Leaf::with_room(room)).collect();
+        for page in Arc::make_mut(branch).iter_mut().flat_map(Leaf::drain) {
+            if let Some(leaf) = split.get_mut(path.leaf(&page).0) {
+                leaf.insert(page, |page| path.fraction(page));
+            }
+        }
+        *branch = split.into();
+    }
+    /// Doubles the root, as long as branches are longer than it, by halving each. Lengths are powers of two, so that no page moves:
+    /// the first half of a branch's leaves is what the first half of its hashes leads to.
+    fn lengthen(&mut self) {
+        let longest = |root: &Root| root.iter().map(|branch| branch.len()).max().unwrap_or(0);
+        while longest(&self.root) > BRANCH_MIN.max(self.root.len())
+            && self.root.iter().all(|branch| branch.len() > 1)
+        {
+            let halves = self.root.iter().flat_map(|branch| {
+                let (low, high) = branch.split_at(branch.len() / 2);
+                [Branch::from(low), Branch::from(high)]
+            });
+            self.root = halves.collect();
+        }
+    }
+}
+
+/// The pages of a branch.
+fn held(branch: &[Leaf]) -> usize {
+    branch.iter().map(Leaf::len).sum()
+}
+
+/// What leads from a page index to its place: the seed, and the lengths of the levels there.
+#[derive(Clone, Copy)]
+struct Path {
+    seed: u64,
+    parts: usize,
+    leaves: usize,
+}
+
+impl Path {
+    /// The leaf of its branch, and the fraction within that leaf.
+    fn leaf(&self, page: &Page) -> (usize, u64) {
+        step(step(hash(page.index(), self.seed), self.parts).1, self.leaves)
+    }
+
+    fn fraction(&self, page: &Page) -> u64 {
+        self.leaf(page).1
+    }
+}
+
+/// The leaf that `hash` leads to, the fraction within it, and the path of all pages there. What is
+/// shared on the way is copied.
+fn leaf_mut(root: &mut Root, seed: u64, hash: u64) -> Option<(&mut Leaf, u64, Path)> {
+    let parts = root.len();
+    let (at, rest) = step(hash, parts);
+    let branch = Arc::make_mut(root).get_mut(at)?;
+    let leaves = branch.len();
+    let (at, fraction) = step(rest, leaves);
+    if Arc::strong_count(branch) > 1 {
+        branch.iter().for_each(Leaf::prefetch_counter);
+    }
+    let leaf = Arc::make_mut(branch).get_mut(at)?;
+    Some((leaf, fraction, Path { seed, parts, leaves }))
+}

@@ -1,0 +1,258 @@
+//! The table that finds a plane's pages: three levels addressed by a hash of the page index.
+//!
+//! The hash is read as a fraction of 1. The root cuts it into equal parts, each branch cuts its
+//! part into leaves, each leaf into buckets of one cache line: every level multiplies the fraction
+//! by its length, takes the whole part as position and hands the rest down ([`step`]). Any length
+//! will do, so a leaf grows in small steps and wastes little.
+//!
+//! A hash, although phone numbers could be addressed directly: one structure then serves phones,
+//! dense ordinals and callers' integers scattered over all of u64, its size follows the number of
+//! pages and not the span of their numbers, and its upper levels are small enough for the cache.
+//!
+//! Buckets overflow into the next one, round the end of the leaf. A search ends at a bucket that
+//! has a free slot, so the rule to keep is: *a page stands in its home bucket, or every bucket from
+//! its home to the one before it is full*. Within a bucket the used slots come first.
+
+#![allow(
+    clippy::indexing_slicing,
+    reason = "hot path: `step` gives a position below the length that it is given"
+)]
+
+use std::sync::Arc;
+
+use super::page::{Page, arc_bytes};
+use super::prefetch::prefetch;
+
+/// Pages in one cache line.
+const SLOTS: usize = 4;
+
+/// A leaf with more pages than this is split, together with its branch. A commit copies one leaf
+/// for each page it changes, and raises the count of every page in it.
+pub(super) const LEAF_MAX: usize = 256;
+
+/// A leaf is made roomier when it holds more than 3 pages a bucket. Up to there some 10 pages of
+/// 100 stand outside their home bucket, and each costs a look-up a mispredicted branch.
+const FULL: usize = 3;
+
+/// One cache line of slots.
+#[derive(Clone)]
+#[repr(align(64))]
+pub(super) struct Bucket([Page; SLOTS]);
+
+/// A small hash table of pages. There is always a bucket, and always a free slot.
+#[derive(Clone)]
+pub(super) struct Leaf {
+    buckets: Arc<[Bucket]>,
+    pages: usize,
+}
+
+/// The leaves of one part of the hash; as many as a power of two.
+pub(super) type Branch = Arc<[Leaf]>;
+/// All of a plane: branches, as many as a power of two.
+pub(super) type Root = Arc<[Branch]>;
+
+/// The hash of a page index under the plane's secret seed: both halves of a wide product, so that
+/// neither regular indices nor an adversary who does not know the seed can aim at one bucket.
+#[inline(always)]
+pub(super) fn hash(index: u64, seed: u64) -> u64 {
+    let product = u128::from(index ^ seed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (product >> 64) as u64 ^ product as u64
+}
+
+/// Position that `fraction` has among `len`, and the fraction left within that position.
+#[inline(always)]
+pub(super) fn step(fraction: u64, len: usize) -> (usize, u64) {
+    let product = u128::from(fraction) * len as u128;
+    ((product >> 64) as usize, product as u64)
+}
+
+/// What a bucket tells of the page `index`: the page itself or, if there is no such page, a free
+/// slot. False with it means that the search must go on in the next bucket.
+///
+/// Which of the four slots matches is as good as random, so it is computed without a branch.
+#[inline(always)]
+pub(super) fn find_in(bucket: &Bucket, index: u64) -> (&Page, bool) {
+    let slots = &bucket.0;
+    let mut slot = SLOTS - 1;
+    for at in (0..SLOTS - 1).rev() {
+        // A free slot reads as index 0; a page 0 stands before it, and so is preferred.
+        slot = if slots[at].index() == index { at } else { slot };
+    }
+    let page = &slots[slot];
+    (page, (page.index() == index) | page.is_free())
+}
+
+impl Leaf {
+    /// A leaf without pages, roomy enough for `pages` of them.
+    pub(super) fn with_room(pages: usize) -> Leaf {
+        let len = pages.div_ceil(FULL).max(1);
+        Leaf { buckets: (0..len).map(|_| Bucket([Page::FREE; SLOTS])).collect(), pages: 0 }
+    }
+
+    /// Number of pages.
+    pub(super) fn len(&self) -> usize {
+        self.pages
+    }
+
+    /// The pages, in no particular order.
+    pub(super) fn pages(&self) -> impl Iterator<Item = &Page> {
+        self.buckets.iter().flat_map(|bucket| &bucket.0).filter(|page| !page.is_free())
+    }
+
+    /// The home bucket of what stands at `fraction`.
+    #[inline(always)]
+    pub(super) fn home(&self, fraction: u64) -> &Bucket {
+        let (at, _) = step(fraction, self.buckets.len());
+        // SAFETY: `step` gives a position below the length that it is given, if that is not 0, and
+        // `with_room`, the only maker of buckets, makes at least one.
+        unsafe { self.buckets.get_unchecked(at) }
+    }
+
+    /// The bucket so many past the home of what stands at `fraction`, round the end of the leaf.
+    #[inline(always)]
+    pub(super) fn bucket(&self, fraction: u64, distance: usize) -> &Bucket {
+        let (home, _) = step(fraction, self.buckets.len());
+        &self.buckets[(home + distance) % self.buckets.len()]
+    }
+
+    /// The page `index`; `fraction` leads to its home.
+    pub(super) fn find(&self, fraction: u64, index: u64) -> Option<&Page> {
+        let len = self.buckets.len();
+        let (mut at, _) = step(fraction, len);
+        loop {
+            // One of the buckets has a free slot, so the search ends.
+            let (page, settled) = find_in(&self.buckets[at], index);
+            if settled {
+                return (!page.is_free()).then_some(page);
+            }
+            at = if at + 1 == len { 0 } else { at + 1 };
+        }
+    }
+
+    /// Where the page `index` stands: bucket and slot. `fraction` leads to its home.
+    pub(super) fn position(&self, fraction: u64, index: u64) -> Option<(usize, usize)> {
+        let len = self.buckets.len();
+        let (mut at, _) = step(fraction, len);
+        for _ in 0..len {
+            let slots = &self.buckets[at].0;
+            let found = slots.iter().position(|page| page.index() == index && !page.is_free());
+            if let Some(slot) = found {
+                return Some((at, slot));
+            }
+            if slots[SLOTS - 1].is_free() {
+                return None;
+            }
+            at = if at + 1 == len { 0 } else { at + 1 };
+        }
+        None
+    }
+
+    /// The page at a position that [`Leaf::position`] gave, to be changed; it must be removed if it
+    /// becomes free.
+    pub(super) fn page_mut(&mut self, (bucket, slot): (usize, usize)) -> &mut Page {
+        &mut self.writable()[bucket].0[slot]
+    }
+
+    /// Makes the buckets writable: copies them if they are shared.
+    ///
+    /// A copy raises the reference count of each page; those counts are far apart and an atomic
+    /// add waits for its cache line, so all lines are asked for first.
+    fn writable(&mut self) -> &mut [Bucket] {
+        if Arc::strong_count(&self.buckets) > 1 {
+            for page in self.pages() {
+                prefetch(page.counter());
+            }
+        }
+        Arc::make_mut(&mut self.buckets)
+    }
+
+    /// Asks for the cache line that a clone of this leaf will write.
+    pub(super) fn prefetch_counter(&self) {
+        prefetch(self.buckets.as_ptr().cast::<u8>().wrapping_sub(align_of::<Bucket>()));
+    }
+
+    /// Adds a page that is not there yet; `fraction_of` leads to the home of any page.
+    pub(super) fn insert(&mut self, page: Page, fraction_of: impl Fn(&Page) -> u64) {
+        if self.pages >= FULL * self.buckets.len() {
+            // A quarter more room: most leaves are then between 0.6 and 0.75 full.
+            let mut roomier = Leaf::with_room((self.pages + 1) * 5 / 4);
+            for page in self.drain() {
+                roomier.place(fraction_of(&page), page);
+            }
+            *self = roomier;
+        }
+        self.place(fraction_of(&page), page);
+    }
+
+    /// Puts a page into the first free slot from its home on. There is one, as at most three
+    /// quarters of the slots are used.
+    fn place(&mut self, fraction: u64, page: Page) {
+        let buckets = self.writable();
+        let len = buckets.len();
+        let (mut at, _) = step(fraction, len);
+        loop {
+            if let Some(slot) = buckets[at].0.iter_mut().find(|slot| slot.is_free()) {
+                *slot = page;
+                self.pages += 1;
+                return;
+            }
+            at = if at + 1 == len { 0 } else { at + 1 };
+        }
+    }
+
+    /// Takes all pages out.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Page> {
+        self.pages = 0;
+        let slots = self.writable().iter_mut().flat_map(|bucket| &mut bucket.0);
+        slots.map(|slot| std::mem::replace(slot, Page::FREE)).filter(|page| !page.is_free())
+    }
+
+    /// Takes the page at a position out and closes the gap; `fraction_of` leads to the home of any
+    /// page.
+    pub(super) fn remove(
+        &mut self,
+        (mut at, mut slot): (usize, usize),
+        fraction_of: impl Fn(&Page) -> u64,
+    ) {
+        self.pages -= 1;
+        let buckets = self.writable();
+        let len = buckets.len();
+        let ahead = |from: usize, to: usize| (to + len - from) % len;
+        let is_full = |bucket: &Bucket| !bucket.0[SLOTS - 1].is_free();
+        // The page may have become free already; that slot counts as used until now.
+        let mut was_full = slot == SLOTS - 1 || is_full(&buckets[at]);
+        buckets[at].0[slot] = Page::FREE;
+        loop {
+            buckets[at].0[slot..].rotate_left(1);
+            if !was_full {
+                return;
+            }
+            // The bucket has a free slot now, so what overflowed past it would not be found any
+            // more. Whatever did stands before the next bucket with a free slot, or in that one.
+            let mut strayed = None;
+            for distance in 1..len {
+                let next = (at + distance) % len;
+                let stray = buckets[next].0.iter().position(|page| {
+                    !page.is_free() && ahead(step(fraction_of(page), len).0, next) >= distance
+                });
+                if let Some(slot) = stray {
+                    strayed = Some((next, slot));
+                    break;
+                }
+                if !is_full(&buckets[next]) {
+                    break;
+                }
+            }
+            let Some((next, stray)) = strayed else { return };
+            was_full = is_full(&buckets[next]);
+            let page = std::mem::replace(&mut buckets[next].0[stray], Page::FREE);
+            buckets[at].0[SLOTS - 1] = page;
+            (at, slot) = (next, stray);
+        }
+    }
+
+    /// Heap bytes of the table, without what its pages point to.
+    pub(super) fn heap_bytes(&self) -> usize {
+        arc_bytes(size_of_val(&*self.buckets), align_of::<Bucket>())
+    }
+}

@@ -1,0 +1,198 @@
+//! Planes against a plain set.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed, as it should"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use roaring::RoaringTreemap;
+
+use super::page::Page;
+use super::plane::Plane;
+
+fn changed(plane: &Plane, changes: &BTreeMap<u64, bool>) -> Plane {
+    plane.with_changes(changes.iter().map(|(&id, &insert)| (id, insert)))
+}
+
+fn plane(ids: impl Iterator<Item = u64>) -> Plane {
+    let ids: BTreeSet<u64> = ids.collect();
+    Plane::empty().with_changes(ids.into_iter().map(|id| (id, true)))
+}
+
+/// A generator of numbers that a failing test can be repeated with.
+fn random(seed: u64) -> impl FnMut() -> u64 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (state ^ state >> 31).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB) ^ mixed >> 33
+    }
+}
+
+#[track_caller]
+fn assert_same(plane: &Plane, model: &BTreeSet<u64>, strangers: &[u64]) {
+    assert_eq!(plane.len(), model.len() as u64);
+    assert_eq!(plane.is_empty(), model.is_empty());
+    assert!(plane.ids().eq(model.iter().copied()), "ids differ");
+    let asked: Vec<u64> = model.iter().chain(strangers).copied().collect();
+    assert_probe(plane, model, &asked);
+}
+
+#[track_caller]
+fn assert_probe(plane: &Plane, model: &BTreeSet<u64>, asked: &[u64]) {
+    let mut out = vec![!0; asked.len().div_ceil(64)];
+    plane.probe(asked, &mut out);
+    for (at, id) in asked.iter().enumerate() {
+        assert_eq!(out[at / 64] >> (at % 64) & 1 != 0, model.contains(id), "probe of {id}");
+        assert_eq!(plane.contains(*id), model.contains(id), "contains of {id}");
+    }
+    if let Some(last) = out.last().filter(|_| !asked.len().is_multiple_of(64)) {
+        assert_eq!(last >> (asked.len() % 64), 0, "bits past the end");
+    }
+}
+
+/// IDs that meet often: few pages, the ends of pages and of u64, and clusters of all densities.
+fn id() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        4 => (0..4_u64, 0..2_600_u64).prop_map(|(page, low)| (((905_320_000_000 >> 16) + page) << 16) | low),
+        2 => (0..300_u64, prop::sample::select(vec![0, 1, 255, 256, 65_535])).prop_map(|(page, low)| page << 16 | low),
+        1 => any::<u64>(),
+        1 => prop::sample::select(vec![0, 1, 65_535, 65_536, u64::MAX, u64::MAX - 65_536]),
+    ]
+}
+
+/// A batch of changes: single ones and runs of neighbours.
+fn batch() -> impl Strategy<Value = BTreeMap<u64, bool>> {
+    prop::collection::vec(
+        (id(), prop_oneof![3 => Just(1_u64), 1 => 1..3_000_u64], any::<bool>()),
+        0..40,
+    )
+    .prop_map(|runs| {
+        let expand = |(id, len, insert): (u64, u64, bool)| {
+            (0..len).filter_map(move |step| id.checked_add(step)).map(move |id| (id, insert))
+        };
+        runs.into_iter().flat_map(expand).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn a_plane_is_a_set_under_any_changes(
+        batches in prop::collection::vec(batch(), 1..6),
+        strangers in prop::collection::vec(id(), 200),
+    ) {
+        let mut model = BTreeSet::new();
+        let mut plane = Plane::empty();
+        for changes in batches {
+            let (older, older_model) = (plane.clone(), model.clone());
+            plane = changed(&plane, &changes);
+            for (&id, &insert) in &changes {
+                if insert { model.insert(id); } else { model.remove(&id); }
+            }
+            assert_same(&plane, &model, &strangers);
+            assert_same(&older, &older_model, &strangers);
+            let stored: BTreeMap<u64, Vec<u8>> =
+                plane.pages().map(|(index, page)| (index, page.to_bytes())).collect();
+            let loaded = Plane::from_pages(
+                stored.iter().map(|(&index, bytes)| Page::from_bytes(index, bytes).unwrap()),
+            );
+            assert_same(&loaded, &model, &strangers);
+        }
+    }
+
+    #[test]
+    fn intersect_is_the_members_of_both(
+        ours in batch(),
+        theirs in batch(),
+        whole in any::<bool>(),
+    ) {
+        let plane = plane(ours.keys().copied());
+        let mut audience: RoaringTreemap = theirs.keys().copied().collect();
+        if whole {
+            audience.insert_range((905_320_000_000 >> 16 << 16)..905_320_200_000);
+        }
+        let both: RoaringTreemap = audience.iter().filter(|id| ours.contains_key(id)).collect();
+        prop_assert_eq!(plane.intersect(&audience), both);
+    }
+}
+
+/// 40,000 pages make branches split and the root grow; taking most of them away closes gaps.
+#[test]
+fn scattered_ids_come_and_go_in_bulk_and_one_by_one() {
+    let mut random = random(1);
+    let ids: BTreeSet<u64> = (0..40_000).map(|_| random()).collect();
+    let strangers: Vec<u64> = (0..40_000).map(|_| random()).collect();
+    let bulk = plane(ids.iter().copied());
+    assert_same(&bulk, &ids, &strangers);
+
+    let mut single = Plane::empty();
+    for &id in ids.iter().take(5_000) {
+        single = single.with_changes(std::iter::once((id, true)));
+    }
+    assert_same(&single, &ids.iter().take(5_000).copied().collect(), &strangers);
+
+    let rest: BTreeSet<u64> = ids.iter().copied().filter(|id| id % 8 == 0).collect();
+    let gone = ids.difference(&rest).map(|&id| (id, false)).collect();
+    let mut thinned = changed(&bulk, &gone);
+    assert_same(&thinned, &rest, &strangers);
+    assert_same(&bulk, &ids, &strangers);
+    for &id in &rest {
+        thinned = thinned.with_changes(std::iter::once((id, false)));
+    }
+    assert_same(&thinned, &BTreeSet::new(), &strangers);
+}
+
+#[test]
+fn probe_answers_any_length_and_order_alike() {
+    let mut random = random(2);
+    // Dense, thin and inline pages side by side, so that one group meets all forms.
+    let mut draw = move || match random() % 4 {
+        0 => 900_000_000_000 + random() % 65_536,
+        1 => 905_320_000_000 + random() % 600_000,
+        2 => 905_400_000_000 + random() % 20_000_000,
+        _ => random(),
+    };
+    let ids: BTreeSet<u64> = (0..30_000).map(|_| draw()).collect();
+    let plane = plane(ids.iter().copied());
+    let mut asked: Vec<u64> = ids.iter().copied().step_by(3).collect();
+    asked.extend((0..10_000).map(|_| draw()));
+    for len in [0, 1, 2, 63, 64, 65, 127, 128, 129, asked.len()] {
+        assert_probe(&plane, &ids, &asked[asked.len() - len..]);
+    }
+    asked.sort_unstable();
+    assert_probe(&plane, &ids, &asked);
+    let mut mixed: Vec<u64> = asked.iter().step_by(97).chain(&asked).copied().collect();
+    mixed.rotate_left(31);
+    assert_probe(&plane, &ids, &mixed);
+}
+
+#[test]
+#[should_panic(expected = "one bit of answer for each ID")]
+fn probe_refuses_a_short_answer() {
+    Plane::empty().probe(&[1; 65], &mut [0]);
+}
+
+#[test]
+fn a_change_shares_all_pages_but_one() {
+    let ids = (0..100_u64).flat_map(|page| (0..6_000).map(move |low| (page << 16) | (low * 10)));
+    let plane = plane(ids);
+    let next = plane.with_changes(std::iter::once((5, true)));
+    let copied = next.pages().filter(|(index, page)| {
+        plane.page(*index).is_none_or(|old| old.counter() != page.counter())
+    });
+    assert_eq!(copied.map(|(index, _)| index).collect::<Vec<_>>(), [0]);
+}
+
+#[test]
+fn memory_follows_the_members() {
+    assert!(Plane::empty().memory_bytes() < 1_000);
+    let dense = plane((0..1_000_000).map(|id| 905_320_000_000 + id * 10));
+    let bytes = dense.memory_bytes();
+    assert!((1_250_000..1_400_000).contains(&bytes), "{bytes}");
+}

@@ -1,0 +1,19 @@
+//! sendgate: may this message go to this recipient, now?
+//!
+//! `README.md` shows the parts and how they import each other.
+
+pub mod app;
+pub mod caps;
+pub mod cli;
+pub mod client;
+pub mod clock;
+pub mod domain;
+pub mod engine;
+pub mod formats;
+pub mod proto;
+pub mod reader;
+pub mod recovery;
+pub mod service;
+pub mod store;
+pub mod verify;
+pub mod writer;

@@ -1,0 +1,135 @@
+//! Policy and statistics.
+
+use tonic::{Request, Response, Status, async_trait};
+
+use super::{Services, question::revision, status::status};
+use crate::{
+    domain::{
+        plane::{PlaneId, PlaneRole},
+        policy::Policy,
+        reason::Reason,
+        scope::{Regime, Scope},
+    },
+    engine::{plane::Plane, view::View},
+    proto::v1::{
+        self, ApplyPolicyRequest, ApplyPolicyResponse, CheckpointRequest, CheckpointResponse,
+        GetPolicyRequest, GetPolicyResponse, GetStatisticsRequest, GetStatisticsResponse,
+        PlaneStatistics, admin_service_server::AdminService,
+    },
+    writer::PolicyConditions,
+};
+
+#[async_trait]
+impl AdminService for Services {
+    async fn apply_policy(
+        &self,
+        request: Request<ApplyPolicyRequest>,
+    ) -> Result<Response<ApplyPolicyResponse>, Status> {
+        let request = request.into_inner();
+        let conditions = PolicyConditions {
+            permits_more: request.permits_more,
+            permits_unknown: request.permits_unknown,
+            dry_run: request.dry_run,
+        };
+        let change = self.writer.apply_policy(request.toml, conditions).await?;
+        let view = self.published.load();
+        let changes = change
+            .scopes
+            .iter()
+            .map(|change| v1::ScopeChange {
+                brand: view.policy.brand_name(change.scope.brand).to_owned(),
+                scope: Some(wire_scope(&view.policy, &change.scope)),
+                newly_permitted: change.newly_permitted,
+                newly_suppressed: change.newly_suppressed,
+                unknown_newly_permitted: change.unknown_newly_permitted,
+            })
+            .collect();
+        Ok(Response::new(ApplyPolicyResponse {
+            policy_version: change.version,
+            changes,
+            revision: Some(revision(&view, change.revision)),
+        }))
+    }
+
+    async fn get_policy(
+        &self,
+        _request: Request<GetPolicyRequest>,
+    ) -> Result<Response<GetPolicyResponse>, Status> {
+        let view = self.published.load();
+        Ok(Response::new(GetPolicyResponse {
+            policy_version: view.policy.version().to_owned(),
+            toml: view.policy.text().to_owned(),
+            revision: Some(revision(&view, view.revision)),
+        }))
+    }
+
+    async fn get_statistics(
+        &self,
+        _request: Request<GetStatisticsRequest>,
+    ) -> Result<Response<GetStatisticsResponse>, Status> {
+        let view = self.published.load();
+        let chain_head = self.store.event(view.revision).map_err(|error| {
+            tracing::error!(%error, "the last event could not be read");
+            status(tonic::Code::Internal, "LEDGER_UNREADABLE", "the ledger could not be read")
+        })?;
+        let chain_head = chain_head.map_or([0; 32], |row| row.hash(view.revision));
+        // Measuring planes walks their pages.
+        let planes = tokio::task::block_in_place(|| {
+            view.planes
+                .all(&view.policy)
+                .map(|(name, plane)| plane_statistics(&view, name, plane))
+                .collect()
+        });
+        let directories = &view.directories;
+        Ok(Response::new(GetStatisticsResponse {
+            server_version: env!("CARGO_PKG_VERSION").to_owned(),
+            revision: Some(revision(&view, view.revision)),
+            as_of_ms: view.as_of(),
+            policy_version: view.policy.version().to_owned(),
+            checkpoint_revision: self.writer.checkpoint_revision(),
+            emails: directories.emails,
+            external_ids: directories.external_ids,
+            directory_bytes: directories.bytes,
+            planes,
+            recipients_filtered: self.streams.recipients(),
+            open_streams: self.streams.count(),
+            queued_writes: self.writer.queued(),
+            chain_head: chain_head.iter().map(|byte| format!("{byte:02x}")).collect(),
+        }))
+    }
+
+    async fn checkpoint(
+        &self,
+        _request: Request<CheckpointRequest>,
+    ) -> Result<Response<CheckpointResponse>, Status> {
+        let reached = self.writer.checkpoint().await?;
+        let view = self.published.load();
+        Ok(Response::new(CheckpointResponse { revision: Some(revision(&view, reached)) }))
+    }
+}
+
+fn plane_statistics(view: &View, name: PlaneId, plane: &Plane) -> PlaneStatistics {
+    let regime = view.policy.rules(&name.scope).map(|rules| rules.regime);
+    let reason = match name.role {
+        PlaneRole::Verdict if regime == Some(Regime::OptIn) => Reason::Permitted as i32,
+        PlaneRole::Verdict => 0,
+        PlaneRole::Reason(reason) => reason as i32,
+    };
+    PlaneStatistics {
+        brand: view.policy.brand_name(name.scope.brand).to_owned(),
+        scope: Some(wire_scope(&view.policy, &name.scope)),
+        contact_kind: name.kind as i32,
+        reason,
+        contacts: plane.len(),
+        pages: plane.pages().count() as u64,
+        memory_bytes: plane.memory_bytes() as u64,
+    }
+}
+
+fn wire_scope(policy: &Policy, scope: &Scope) -> v1::Scope {
+    v1::Scope {
+        recipient_type: scope.recipient_type as i32,
+        channel: policy.channel_name(scope.channel).to_owned(),
+        purpose: policy.purpose_name(scope.purpose).to_owned(),
+    }
+}

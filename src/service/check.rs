@@ -1,0 +1,110 @@
+//! One recipient: decided as in a batch of one, so that both always agree.
+
+use tonic::{Code, Status};
+
+use super::{
+    Services, convert,
+    question::{Asked, minimum, named_scope, revision},
+    status::{invalid, status},
+};
+use crate::{
+    domain::{
+        address::Accept,
+        contact::{Address, ContactRef},
+        reason::Reason,
+    },
+    engine::{
+        filter::{Session, read_ids, read_lines},
+        view::View,
+    },
+    proto::v1::{CheckRequest, CheckResponse, LedgerRecord},
+    reader,
+};
+
+impl Services {
+    pub(super) async fn check_one(&self, request: CheckRequest) -> Result<CheckResponse, Status> {
+        let contact = request.contact.ok_or_else(|| invalid("contact", "name the contact"))?;
+        let scope = request.scope.ok_or_else(|| invalid("scope", "name the scope"))?;
+        let kind = convert::kind(contact.kind, "contact.kind")?;
+        let current = self.published.load();
+        let asked = Asked {
+            scope: named_scope(&current, &request.brand, &scope, "scope", kind)?,
+            kind,
+            region: convert::region(&contact.default_region, "contact.default_region")?,
+            reasons: true,
+            deduplicate: false,
+            minimum: minimum(&current, request.minimum_revision)?,
+        };
+        drop(current);
+        if !self.reached(asked.minimum).await {
+            return Err(Self::not_yet(&self.published.load()));
+        }
+        let view = self.published.load();
+        // An address that is none is a verdict here, as it is in a batch.
+        let address = convert::address(Some(&contact), Accept::Valid).ok();
+        let reason = decide(&view, &asked, address.as_ref())?;
+        let record = if request.include_record {
+            let contact = address.as_ref().and_then(|address| contact_of(&view, address));
+            tokio::task::block_in_place(|| self.record(&view, &asked, contact))?
+        } else {
+            None
+        };
+        Ok(CheckResponse {
+            permitted: reason == Reason::Permitted,
+            reason: reason as i32,
+            revision: Some(revision(&view, view.revision)),
+            as_of_ms: view.as_of(),
+            policy_version: view.policy.version().to_owned(),
+            record,
+        })
+    }
+
+    fn record(
+        &self,
+        view: &View,
+        asked: &Asked,
+        contact: Option<ContactRef>,
+    ) -> Result<Option<LedgerRecord>, Status> {
+        let Some((contact, rules)) = contact.zip(view.policy.rules(&asked.scope)) else {
+            return Ok(None);
+        };
+        let found = reader::deciding_record(&self.store, rules, contact, view.now);
+        let found = found.map_err(|error| {
+            tracing::error!(%error, "a record could not be read");
+            status(Code::Internal, "LEDGER_UNREADABLE", "the record could not be read")
+        })?;
+        Ok(found.map(|record| super::convert_record::ledger_record(&view.policy, record)))
+    }
+}
+
+fn decide(view: &View, asked: &Asked, address: Option<&Address>) -> Result<Reason, Status> {
+    let Some(address) = address else { return Ok(Reason::InvalidRecipient) };
+    let (question, reading, rules) = asked.of(view).ok_or_else(|| {
+        status(Code::NotFound, "NOT_DECLARED", "the policy no longer has this scope")
+    })?;
+    let mut session = Session::default();
+    match address {
+        Address::Phone(id) | Address::ContactId(id) => {
+            read_ids(&mut session, [*id].into_iter(), reading, rules, view);
+        }
+        Address::Email(text) | Address::ExternalId(text) => {
+            let line = bytes::Bytes::copy_from_slice(text.as_bytes());
+            read_lines(&mut session, &line, reading, rules, view);
+        }
+    }
+    let verdicts = session.filter(view, question).map_err(|error| {
+        tracing::error!(?error, "a recipient could not be decided on");
+        status(Code::Internal, "UNDECIDED", "the server failed; nothing is permitted")
+    })?;
+    let reason = verdicts.reasons.first().and_then(|tag| Reason::from_tag(*tag));
+    reason.ok_or_else(|| {
+        status(Code::Internal, "UNDECIDED", "the server failed; nothing is permitted")
+    })
+}
+
+fn contact_of(view: &View, address: &Address) -> Option<ContactRef> {
+    match (address.direct_id(), address.text()) {
+        (Some(id), _) => Some(ContactRef { kind: address.kind(), id }),
+        (None, text) => view.ordinal(address.kind(), text?),
+    }
+}

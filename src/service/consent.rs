@@ -1,0 +1,221 @@
+//! Recording: each event gets a result of its own.
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming, async_trait};
+
+use super::{
+    Services, convert,
+    question::revision,
+    refusal::{Refusal, result},
+    status::invalid,
+};
+use crate::{
+    caps,
+    domain::{event::Change, policy::Policy},
+    proto::v1::{
+        EventResult, ImportItem, ImportRequest, ImportResponse, LiftRequest, LiftResponse, Outcome,
+        RecordRequest, RecordResponse, RejectedItem, SuppressRequest, SuppressResponse,
+        consent_service_server::ConsentService, import_item,
+    },
+    writer::{Committed, Enqueued},
+};
+
+#[async_trait]
+impl ConsentService for Services {
+    async fn record(
+        &self,
+        request: Request<RecordRequest>,
+    ) -> Result<Response<RecordResponse>, Status> {
+        let events = request.into_inner().events;
+        let (results, revision) = self.write(events, "events", convert::consent).await?;
+        Ok(Response::new(RecordResponse { results, revision }))
+    }
+
+    async fn suppress(
+        &self,
+        request: Request<SuppressRequest>,
+    ) -> Result<Response<SuppressResponse>, Status> {
+        let entries = request.into_inner().suppressions;
+        let (results, revision) = self.write(entries, "suppressions", convert::suppression).await?;
+        Ok(Response::new(SuppressResponse { results, revision }))
+    }
+
+    async fn lift(&self, request: Request<LiftRequest>) -> Result<Response<LiftResponse>, Status> {
+        let lifts = request.into_inner().lifts;
+        let (results, revision) = self.write(lifts, "lifts", convert::lift).await?;
+        Ok(Response::new(LiftResponse { results, revision }))
+    }
+
+    type ImportStream = ReceiverStream<Result<ImportResponse, Status>>;
+
+    async fn import(
+        &self,
+        request: Request<Streaming<ImportRequest>>,
+    ) -> Result<Response<Self::ImportStream>, Status> {
+        let (answers, stream) = mpsc::channel(caps::IMPORT_AHEAD);
+        let services = self.clone();
+        let chunks = request.into_inner();
+        tokio::spawn(async move { services.run_import(chunks, answers).await });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+/// A chunk on its way: what became of its items, in order, once it is known.
+struct Pending {
+    checked: Vec<Option<Refusal>>,
+    /// None if nothing was left to commit.
+    committed: Option<Enqueued>,
+}
+
+impl Services {
+    async fn write<T>(
+        &self,
+        events: Vec<T>,
+        field: &str,
+        read: impl Fn(&Policy, T) -> Result<Change, Refusal>,
+    ) -> Result<(Vec<EventResult>, Option<crate::proto::v1::Revision>), Status> {
+        if events.len() > caps::RECORD_EVENTS {
+            let what =
+                format!("{} given; at most {} are accepted", events.len(), caps::RECORD_EVENTS);
+            return Err(invalid(field, what));
+        }
+        let view = self.published.load();
+        let (changes, checked) = check(&view.policy, events, read);
+        let committed = if changes.is_empty() {
+            Committed { outcomes: Vec::new(), revision: view.revision }
+        } else {
+            self.writer.submit(changes).await?
+        };
+        let reached = committed.revision;
+        Ok((results(checked, committed), Some(revision(&view, reached))))
+    }
+
+    /// Takes chunks as they come, several ahead of the writer, and answers in order.
+    async fn run_import(
+        self,
+        mut chunks: Streaming<ImportRequest>,
+        answers: mpsc::Sender<Result<ImportResponse, Status>>,
+    ) {
+        let (ahead, mut pending) = mpsc::channel::<Result<Pending, Status>>(caps::IMPORT_AHEAD);
+        let services = self.clone();
+        let reading = async move {
+            loop {
+                let chunk = match chunks.message().await {
+                    Ok(Some(chunk)) => services.start_chunk(chunk).await,
+                    Ok(None) => return,
+                    Err(status) => Err(status),
+                };
+                let failed = chunk.is_err();
+                if ahead.send(chunk).await.is_err() || failed {
+                    return;
+                }
+            }
+        };
+        let answering = async move {
+            let mut totals = ImportResponse::default();
+            while let Some(chunk) = pending.recv().await {
+                let answer = match chunk {
+                    Ok(chunk) => self.finish_chunk(chunk, &mut totals).await,
+                    Err(status) => Err(status),
+                };
+                let failed = answer.is_err();
+                if answers.send(answer).await.is_err() || failed {
+                    return;
+                }
+            }
+        };
+        tokio::join!(reading, answering);
+    }
+
+    async fn start_chunk(&self, chunk: ImportRequest) -> Result<Pending, Status> {
+        if chunk.items.len() > caps::IMPORT_ITEMS {
+            let what = format!(
+                "{} in one chunk; at most {} are accepted",
+                chunk.items.len(),
+                caps::IMPORT_ITEMS
+            );
+            return Err(invalid("items", what));
+        }
+        let view = self.published.load();
+        let (changes, checked) = check(&view.policy, chunk.items, import_item);
+        let committed =
+            if changes.is_empty() { None } else { Some(self.writer.enqueue(changes).await?) };
+        Ok(Pending { checked, committed })
+    }
+
+    async fn finish_chunk(
+        &self,
+        chunk: Pending,
+        totals: &mut ImportResponse,
+    ) -> Result<ImportResponse, Status> {
+        let committed = match chunk.committed {
+            Some(enqueued) => enqueued.outcome().await?,
+            None => Committed { outcomes: Vec::new(), revision: self.published.load().revision },
+        };
+        let reached = committed.revision;
+        totals.rejections.clear();
+        for result in results(chunk.checked, committed) {
+            let index = totals.done;
+            totals.done += 1;
+            match result.outcome() {
+                Outcome::Applied => totals.applied += 1,
+                Outcome::Superseded => totals.superseded += 1,
+                Outcome::Duplicate => totals.duplicate += 1,
+                Outcome::KeyReused => totals.key_reused += 1,
+                Outcome::Rejected | Outcome::Unspecified => {
+                    totals.rejected += 1;
+                    totals.rejections.push(RejectedItem { index, rejection: result.rejection });
+                }
+            }
+        }
+        totals.revision = Some(revision(&self.published.load(), reached));
+        Ok(totals.clone())
+    }
+}
+
+/// Checks events: the changes to submit, and for each event its refusal, if it
+/// was refused already.
+fn check<T>(
+    policy: &Policy,
+    events: Vec<T>,
+    read: impl Fn(&Policy, T) -> Result<Change, Refusal>,
+) -> (Vec<Change>, Vec<Option<Refusal>>) {
+    let mut changes = Vec::with_capacity(events.len());
+    let checked = events
+        .into_iter()
+        .map(|event| match read(policy, event) {
+            Ok(change) => {
+                changes.push(change);
+                None
+            }
+            Err(refusal) => Some(refusal),
+        })
+        .collect();
+    (changes, checked)
+}
+
+/// One result per event, in order.
+fn results(checked: Vec<Option<Refusal>>, committed: Committed) -> Vec<EventResult> {
+    let mut outcomes = committed.outcomes.into_iter();
+    checked
+        .into_iter()
+        .map(|refusal| match refusal {
+            Some(refusal) => result(Err(refusal)),
+            None => result(outcomes.next().ok_or_else(|| {
+                // The writer answers every change; without an answer nothing
+                // may be taken for recorded.
+                Refusal::invalid("", "the server lost the outcome: repeat the event")
+            })),
+        })
+        .collect()
+}
+
+fn import_item(policy: &Policy, item: ImportItem) -> Result<Change, Refusal> {
+    match item.change {
+        Some(import_item::Change::Consent(event)) => convert::consent(policy, event),
+        Some(import_item::Change::Suppression(entry)) => convert::suppression(policy, entry),
+        Some(import_item::Change::Lift(lift)) => convert::lift(policy, lift),
+        None => Err(Refusal::invalid("change", "the item is empty, or newer than this server")),
+    }
+}

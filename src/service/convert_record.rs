@@ -1,0 +1,105 @@
+//! From the ledger to the wire.
+
+use crate::{
+    domain::{
+        contact::Address,
+        event::{Change, ChangeKind},
+        policy::Policy,
+        scope::{BrandId, TypeSelector},
+        state::Status,
+    },
+    proto::v1::{self, ledger_record::Event},
+    reader::Record,
+};
+
+/// A record as callers see it.
+pub(super) fn ledger_record(policy: &Policy, record: Record) -> v1::LedgerRecord {
+    v1::LedgerRecord {
+        revision: record.revision,
+        recorded_time_ms: record.recorded_time,
+        effective_time_ms: record.stored.effective_time,
+        event: Some(event(policy, record.stored.change)),
+    }
+}
+
+fn event(policy: &Policy, change: Change) -> Event {
+    let contact = Some(contact(&change.address));
+    let brand = brand(policy, change.brand);
+    let stated = change.stated.map(|stated| v1::StatedTime {
+        unix_ms: stated.unix_ms,
+        precision: stated.precision as i32,
+    });
+    let actor = Some(v1::Actor { role: change.actor.role as i32, id: change.actor.id });
+    let (source, event_key) = (change.source, change.event_key);
+    match change.kind {
+        ChangeKind::Consent(consent) => Event::Consent(v1::ConsentEvent {
+            brand,
+            contact,
+            recipient_type: match consent.selector {
+                TypeSelector::Any => v1::RecipientType::Unspecified,
+                TypeSelector::Individual => v1::RecipientType::Individual,
+                TypeSelector::Merchant => v1::RecipientType::Merchant,
+            }
+            .into(),
+            channel: policy.channel_name(consent.level.channel()).to_owned(),
+            purpose: policy.purpose_name(consent.level.purpose()).to_owned(),
+            status: match consent.status {
+                Status::Granted => v1::ConsentStatus::Granted,
+                Status::Withdrawn => v1::ConsentStatus::Withdrawn,
+            }
+            .into(),
+            consent_time: stated,
+            valid_until_ms: consent.valid_until,
+            source,
+            legal_basis: consent.legal_basis,
+            notice: Some(v1::Notice { id: consent.notice.id, version: consent.notice.version }),
+            actor,
+            collected_by: consent.collected_by,
+            evidence: Some(v1::Evidence {
+                uri: consent.evidence.uri,
+                sha256: consent.evidence.sha256.into(),
+            }),
+            event_key,
+        }),
+        ChangeKind::Suppression(suppression) => Event::Suppression(v1::Suppression {
+            brand,
+            contact,
+            channel: policy.channel_name(suppression.channel).to_owned(),
+            reason: suppression.reason as i32,
+            since: stated,
+            expires_at_ms: suppression.expires_at,
+            source,
+            note: suppression.note,
+            actor,
+            event_key,
+        }),
+        ChangeKind::Lift(lift) => Event::Lift(v1::Lift {
+            brand,
+            contact,
+            channel: policy.channel_name(lift.channel).to_owned(),
+            reason: lift.reason as i32,
+            time: stated,
+            source,
+            note: lift.note,
+            actor,
+            event_key,
+        }),
+    }
+}
+
+fn brand(policy: &Policy, brand: BrandId) -> String {
+    policy.brand_name(brand).to_owned()
+}
+
+fn contact(address: &Address) -> v1::Contact {
+    let address_text = match address {
+        Address::Phone(number) => format!("+{number}"),
+        Address::ContactId(id) => id.to_string(),
+        Address::Email(text) | Address::ExternalId(text) => text.clone(),
+    };
+    v1::Contact {
+        kind: address.kind() as i32,
+        address: address_text,
+        default_region: String::new(),
+    }
+}

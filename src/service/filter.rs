@@ -1,0 +1,338 @@
+//! The filter stream: options, then a batch in and an answer out, in order.
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Request, Response, Status, Streaming, async_trait};
+
+use super::{
+    Services,
+    question::{Asked, revision},
+    status::{invalid, status},
+};
+use crate::{
+    caps,
+    domain::{contact::ContactKind, reason::Reason},
+    engine::{
+        audience::{AudienceError, read_audience},
+        filter::{FilterError, Session, Verdicts, read_ids, read_lines},
+        recipients::count_lines,
+        view::View,
+    },
+    proto::{
+        RecipientBatch,
+        v1::{
+            self, BatchAnswer, BatchError, BatchErrorCode, FilterRequest, FilterResponse,
+            FilterSummary, ReasonCount, ScopeAnswer, ScopeSummary, filter_request, filter_response,
+            filter_service_server::FilterService,
+        },
+    },
+};
+
+#[async_trait]
+impl FilterService for Services {
+    type FilterStream = ReceiverStream<Result<FilterResponse, Status>>;
+
+    async fn filter(
+        &self,
+        request: Request<Streaming<FilterRequest>>,
+    ) -> Result<Response<Self::FilterStream>, Status> {
+        let (answers, stream) = mpsc::channel(caps::ANSWERS_AHEAD);
+        let services = self.clone();
+        tokio::spawn(async move {
+            if let Err(status) = run(&services, request.into_inner(), &answers).await {
+                // A client that has gone away needs no status.
+                drop(answers.send(Err(status)).await);
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn check(
+        &self,
+        request: Request<v1::CheckRequest>,
+    ) -> Result<Response<v1::CheckResponse>, Status> {
+        self.check_one(request.into_inner()).await.map(Response::new)
+    }
+}
+
+type Answers = mpsc::Sender<Result<FilterResponse, Status>>;
+
+/// Runs one stream to its end. An error is its last message.
+async fn run(
+    services: &Services,
+    mut requests: Streaming<FilterRequest>,
+    answers: &Answers,
+) -> Result<(), Status> {
+    let first = requests.message().await?.and_then(|request| request.message);
+    let Some(filter_request::Message::Options(options)) = first else {
+        return Err(invalid("options", "the first message of a stream must be its options"));
+    };
+    let asked = Asked::read(&services.published.load(), options)?;
+    let _ticket = services.streams.enter(asked.scope.brand);
+    let mut stream =
+        Stream { services, asked, session: Session::default(), totals: Totals::default() };
+    while let Some(request) = requests.message().await? {
+        let batch = match request.message {
+            Some(filter_request::Message::Batch(batch)) => batch,
+            Some(filter_request::Message::Options(_)) => {
+                return Err(invalid("options", "options may be sent once, as the first message"));
+            }
+            None => {
+                return Err(invalid(
+                    "message",
+                    "neither options nor a batch: is the client newer than this server?",
+                ));
+            }
+        };
+        let answer = stream.answer(batch).await;
+        let message = Some(filter_response::Message::Answer(answer));
+        if answers.send(Ok(FilterResponse { message })).await.is_err() {
+            return Ok(());
+        }
+    }
+    let message =
+        Some(filter_response::Message::Summary(stream.totals.summary(stream.asked.reasons)));
+    drop(answers.send(Ok(FilterResponse { message })).await);
+    Ok(())
+}
+
+struct Stream<'a> {
+    services: &'a Services,
+    asked: Asked,
+    session: Session,
+    totals: Totals,
+}
+
+/// Why a batch is refused: the code, the field, and a sentence.
+type Refused = (BatchErrorCode, &'static str, String);
+
+impl Stream<'_> {
+    /// Answers one batch; whatever is wrong with it, the stream lives.
+    async fn answer(&mut self, batch: RecipientBatch) -> BatchAnswer {
+        let batch_id = batch.batch_id;
+        let reached = self.services.reached(self.asked.minimum).await;
+        // The one view that the batch is answered from (A11). It is loaded
+        // after the batch was received, so it shows every withdrawal that was
+        // acknowledged before (A3).
+        let view = self.services.published.load();
+        let verdicts = if reached {
+            self.decide(&view, batch)
+        } else {
+            Err((
+                BatchErrorCode::NotYet,
+                "",
+                format!("the server is at revision {}; send the batch again", view.revision),
+            ))
+        };
+        let mut answer = BatchAnswer {
+            batch_id,
+            revision: Some(revision(&view, view.revision)),
+            as_of_ms: view.as_of(),
+            policy_version: view.policy.version().to_owned(),
+            ..BatchAnswer::default()
+        };
+        match verdicts {
+            Ok(verdicts) => {
+                self.services.streams.answered(verdicts.recipients);
+                self.totals.add(&verdicts, answer.revision.as_ref());
+                answer.scopes = vec![scope_answer(verdicts, self.asked.reasons)];
+            }
+            Err((code, field, message)) => {
+                self.totals.refused += 1;
+                answer.error =
+                    Some(BatchError { code: code.into(), message, field: field.to_owned() });
+            }
+        }
+        answer
+    }
+
+    fn decide(&mut self, view: &View, batch: RecipientBatch) -> Result<Verdicts, Refused> {
+        let count = self.check_columns(&batch)?;
+        let _room = reserve(self.services, &batch, count)?;
+        if count > caps::LONG_BATCH || !batch.roaring.is_empty() {
+            tokio::task::block_in_place(|| self.filter(view, &batch))
+        } else {
+            self.filter(view, &batch)
+        }
+    }
+
+    /// Checks that at most one column is filled, that it fits the kind, and
+    /// that the count is right; returns the count, 0 for an audience.
+    fn check_columns(&self, batch: &RecipientBatch) -> Result<usize, Refused> {
+        let filled = [
+            !batch.phones.is_empty(),
+            !batch.contact_ids.is_empty(),
+            !batch.lines.is_empty(),
+            !batch.roaring.is_empty(),
+        ];
+        if filled.into_iter().filter(|filled| *filled).count() > 1 {
+            let what = "fill one of phones, contact_ids, lines and roaring".to_owned();
+            return Err((BatchErrorCode::SeveralColumns, "", what));
+        }
+        let kind = self.asked.kind;
+        let wrong_kind = |field| {
+            let what = format!("the stream asks about contacts of kind {}", kind.name());
+            Err((BatchErrorCode::WrongKind, field, what))
+        };
+        let (field, count) = match filled {
+            [true, ..] if kind != ContactKind::Phone => return wrong_kind("phones"),
+            [_, true, ..] if kind != ContactKind::ContactId => return wrong_kind("contact_ids"),
+            [_, _, _, true] if !kind.is_direct() => return wrong_kind("roaring"),
+            [_, _, _, true] => return Ok(0),
+            [true, ..] => ("phones", batch.phones.len()),
+            [_, true, ..] => ("contact_ids", batch.contact_ids.len()),
+            _ => ("lines", count_lines(&batch.lines)),
+        };
+        if count > caps::BATCH_RECIPIENTS {
+            let what =
+                format!("{count} recipients; a batch holds at most {}", caps::BATCH_RECIPIENTS);
+            return Err((BatchErrorCode::TooManyRecipients, field, what));
+        }
+        // A shifted bit would send to the wrong person.
+        let needs_count = field == "lines" || batch.count != 0;
+        if needs_count && batch.count as usize != count {
+            let what = format!("count says {}, and {field} has {count}", batch.count);
+            return Err((BatchErrorCode::CountMismatch, "count", what));
+        }
+        Ok(count)
+    }
+
+    fn filter(&mut self, view: &View, batch: &RecipientBatch) -> Result<Verdicts, Refused> {
+        let Some((question, reading, rules)) = self.asked.of(view) else {
+            let what =
+                format!("policy \"{}\" no longer has the stream's scope", view.policy.version());
+            return Err((BatchErrorCode::ScopeGone, "", what));
+        };
+        let session = &mut self.session;
+        let verdicts = if !batch.roaring.is_empty() {
+            let audience =
+                read_audience(&batch.roaring, caps::AUDIENCE_MEMBERS).map_err(bad_audience)?;
+            session.filter_audience(view, question, &audience)
+        } else {
+            if !batch.phones.is_empty() {
+                read_ids(session, batch.phones.iter(), reading, rules, view);
+            } else if !batch.contact_ids.is_empty() {
+                read_ids(session, batch.contact_ids.iter(), reading, rules, view);
+            } else {
+                read_lines(session, &batch.lines, reading, rules, view);
+            }
+            session.filter(view, question)
+        };
+        verdicts.map_err(|error| match error {
+            FilterError::SeenLimit => (
+                BatchErrorCode::DeduplicateLimit,
+                "",
+                "the stream has more contacts than it can remember; go on in a new stream"
+                    .to_owned(),
+            ),
+            FilterError::Contradiction | FilterError::NoScope => {
+                tracing::error!(?error, "a batch could not be decided on");
+                (BatchErrorCode::Internal, "", "the server failed; nothing is permitted".to_owned())
+            }
+        })
+    }
+}
+
+/// Reserves memory for a batch: its bytes, and what it expands to.
+fn reserve<'s>(
+    services: &'s Services,
+    batch: &RecipientBatch,
+    count: usize,
+) -> Result<tokio::sync::SemaphorePermit<'s>, Refused> {
+    // Per recipient: an ID, a fingerprint, a reason, the refused columns.
+    // An audience's members are not counted yet, but its bytes bound them:
+    // an array or a bitset of at most two bytes a member, runs up to the cap.
+    let members =
+        if batch.roaring.is_empty() { count } else { caps::AUDIENCE_MEMBERS as usize / 4 };
+    let kib = (batch.lines.len() + batch.roaring.len() + members * 48) / 1_024 + 1;
+    let permits = u32::try_from(kib).unwrap_or(u32::MAX);
+    services.room.try_acquire_many(permits).map_err(|_| {
+        let what = "the server filters as much as its memory allows; send the batch again later";
+        (BatchErrorCode::Overloaded, "", what.to_owned())
+    })
+}
+
+fn bad_audience(error: AudienceError) -> Refused {
+    match error {
+        AudienceError::Malformed => (
+            BatchErrorCode::BadRoaring,
+            "roaring",
+            "not a portable 64-bit Roaring bitmap (RoaringTreemap)".to_owned(),
+        ),
+        AudienceError::TooMany => (
+            BatchErrorCode::TooManyRecipients,
+            "roaring",
+            format!("an audience holds at most {} members; split it", caps::AUDIENCE_MEMBERS),
+        ),
+    }
+}
+
+fn scope_answer(verdicts: Verdicts, reasons: bool) -> ScopeAnswer {
+    ScopeAnswer {
+        recipients: u32::try_from(verdicts.recipients).unwrap_or(u32::MAX),
+        permitted_count: u32::try_from(verdicts.permitted).unwrap_or(u32::MAX),
+        permitted: verdicts.bits.into(),
+        reasons: verdicts.reasons.into(),
+        reason_counts: if reasons { reason_counts(&verdicts.counts) } else { Vec::new() },
+    }
+}
+
+fn reason_counts(counts: &[u64; Reason::TABLE]) -> Vec<ReasonCount> {
+    Reason::ALL
+        .into_iter()
+        .filter_map(|reason| {
+            let count = counts.get(reason as usize).copied().filter(|count| *count > 0)?;
+            Some(ReasonCount { reason: reason as i32, count })
+        })
+        .collect()
+}
+
+/// What a stream has answered so far.
+#[derive(Default)]
+struct Totals {
+    batches: u64,
+    refused: u64,
+    recipients: u64,
+    permitted: u64,
+    counts: [u64; Reason::TABLE],
+    first: Option<v1::Revision>,
+    last: Option<v1::Revision>,
+}
+
+impl Totals {
+    fn add(&mut self, verdicts: &Verdicts, revision: Option<&v1::Revision>) {
+        self.batches += 1;
+        self.recipients += verdicts.recipients as u64;
+        self.permitted += verdicts.permitted;
+        self.counts.iter_mut().zip(verdicts.counts).for_each(|(sum, count)| *sum += count);
+        self.last = revision.cloned();
+        if self.first.is_none() {
+            self.first.clone_from(&self.last);
+        }
+    }
+
+    fn summary(&self, reasons: bool) -> FilterSummary {
+        FilterSummary {
+            batches: self.batches,
+            refused_batches: self.refused,
+            scopes: vec![ScopeSummary {
+                recipients: self.recipients,
+                permitted: self.permitted,
+                reason_counts: if reasons { reason_counts(&self.counts) } else { Vec::new() },
+            }],
+            first_revision: self.first.clone(),
+            last_revision: self.last.clone(),
+        }
+    }
+}
+
+impl Services {
+    /// The status for a view that did not become fresh enough in time.
+    pub(super) fn not_yet(view: &View) -> Status {
+        status(
+            Code::Unavailable,
+            "NOT_YET",
+            format!("the server is at revision {}; try again", view.revision),
+        )
+    }
+}

@@ -1,0 +1,78 @@
+//! The gRPC services: they check, translate, and call one thing each.
+
+mod admin;
+mod check;
+mod consent;
+mod convert;
+mod convert_record;
+mod filter;
+mod question;
+mod refusal;
+mod status;
+mod streams;
+
+pub use streams::Streams;
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tonic::service::Routes;
+
+use crate::{
+    caps,
+    proto::{
+        DESCRIPTORS,
+        v1::{
+            admin_service_server::AdminServiceServer, consent_service_server::ConsentServiceServer,
+            filter_service_server::FilterServiceServer,
+        },
+    },
+    store::Store,
+    writer::{Published, WriterHandle},
+};
+
+/// What the services share.
+#[derive(Clone)]
+pub struct Services {
+    /// The current view.
+    pub published: Arc<Published>,
+    /// Takes writes.
+    pub writer: WriterHandle,
+    /// For reading single records.
+    pub store: Arc<Store>,
+    /// The filter streams that are open.
+    pub streams: Arc<Streams>,
+    /// Room for batches being filtered, in KiB.
+    pub room: Arc<Semaphore>,
+}
+
+impl Services {
+    /// All services on one set of routes, with reflection.
+    ///
+    /// # Errors
+    /// The descriptors compiled into the program cannot be read.
+    pub fn routes(self) -> Result<tonic::service::RoutesBuilder, tonic_reflection::server::Error> {
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(DESCRIPTORS)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let mut routes = Routes::builder();
+        routes
+            .add_service(
+                FilterServiceServer::new(self.clone())
+                    .max_decoding_message_size(caps::MESSAGE_BYTES)
+                    .max_encoding_message_size(caps::ANSWER_BYTES),
+            )
+            .add_service(
+                ConsentServiceServer::new(self.clone())
+                    .max_decoding_message_size(caps::MESSAGE_BYTES),
+            )
+            .add_service(
+                AdminServiceServer::new(self).max_decoding_message_size(caps::MESSAGE_BYTES),
+            )
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?);
+        Ok(routes)
+    }
+}

@@ -1,0 +1,59 @@
+//! Errors as callers see them: a code, a sentence, and an ErrorInfo of ours.
+//!
+//! RESOURCE_EXHAUSTED and UNAVAILABLE with our ErrorInfo promise that nothing
+//! happened; transports make up bare codes, which promise nothing.
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use super::refusal::Refusal;
+use crate::{domain::policy::NotDeclared, proto::v1::RejectCode, writer::WriteError};
+
+/// The domain of every ErrorInfo that sendgate sends.
+pub(super) const DOMAIN: &str = "sendgate";
+
+/// A status with an ErrorInfo.
+pub(super) fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
+    let details = ErrorDetails::with_error_info(reason, DOMAIN, []);
+    Status::with_error_details(code, message, details)
+}
+
+/// INVALID_ARGUMENT naming the field.
+pub(super) fn invalid(field: &str, message: impl Into<String>) -> Status {
+    let message = message.into();
+    let mut details = ErrorDetails::with_bad_request_violation(field, message.clone());
+    details.set_error_info("INVALID_ARGUMENT", DOMAIN, [("field".to_owned(), field.to_owned())]);
+    Status::with_error_details(Code::InvalidArgument, format!("{field}: {message}"), details)
+}
+
+pub(super) fn not_declared(error: &NotDeclared) -> Status {
+    let details = ErrorDetails::with_error_info(
+        "NOT_DECLARED",
+        DOMAIN,
+        [(error.class.to_string(), error.name.clone())],
+    );
+    Status::with_error_details(Code::NotFound, error.to_string(), details)
+}
+
+/// The status of a request that stands or falls as a whole.
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        match refusal.code {
+            RejectCode::NotFound => status(Code::NotFound, "NOT_DECLARED", refusal.message),
+            _ => invalid(&refusal.field, refusal.message),
+        }
+    }
+}
+
+impl From<WriteError> for Status {
+    fn from(error: WriteError) -> Self {
+        let message = error.to_string();
+        match error {
+            WriteError::Busy => status(Code::ResourceExhausted, "WRITER_BUSY", message),
+            WriteError::Stopped => status(Code::Unavailable, "STOPPING", message),
+            WriteError::OutcomeUnknown => status(Code::Internal, "OUTCOME_UNKNOWN", message),
+            WriteError::NotAPolicy(_) => invalid("toml", message),
+            WriteError::Policy(_) => status(Code::FailedPrecondition, "POLICY_REFUSED", message),
+        }
+    }
+}

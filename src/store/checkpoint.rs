@@ -1,0 +1,173 @@
+//! What a checkpoint says of the pages on disk, so that a missing, extra or
+//! changed page is noticed (A9). In an `opt_out` plane an absent page permits.
+
+use prost::Message;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::{
+    ChainHash, StoreError,
+    keys::{PageKey, parse_plane, plane_bytes},
+};
+use crate::domain::{contact::ContactKind, plane::PlaneId};
+
+/// Ordinals in one block of a directory.
+pub const DIRECTORY_BLOCK: u64 = 4_096;
+
+/// The pages of one plane at a checkpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlaneSum {
+    /// How many there are.
+    pub pages: u64,
+    /// The wrapping sum of their hashes; independent of order.
+    pub sum: u128,
+}
+
+impl PlaneSum {
+    /// Counts a page in.
+    pub fn add(&mut self, hash: u128) {
+        self.pages = self.pages.wrapping_add(1);
+        self.sum = self.sum.wrapping_add(hash);
+    }
+
+    /// Counts a page out.
+    pub fn remove(&mut self, hash: u128) {
+        self.pages = self.pages.wrapping_sub(1);
+        self.sum = self.sum.wrapping_sub(hash);
+    }
+}
+
+/// The blocks of one directory at a checkpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DirectorySum {
+    /// Ordinals covered: all below this one.
+    pub ordinals: u64,
+    /// Count and sum of the blocks.
+    pub blocks: PlaneSum,
+}
+
+/// A checkpoint: what the pages on disk are worth.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The revision that the pages stand for.
+    pub revision: u64,
+    /// The chain up to it.
+    pub chain: ChainHash,
+    /// The time up to which ends of consents are in the pages, in ms.
+    pub consents_until: i64,
+    /// The clock for which ends of suppressions are in the pages, in ms.
+    pub suppressions_until: i64,
+    /// The revision of the policy that the pages were derived under.
+    pub policy_revision: u64,
+    /// The planes that have pages.
+    pub planes: Vec<(PlaneId, PlaneSum)>,
+    /// The directories.
+    pub directories: Vec<(ContactKind, DirectorySum)>,
+}
+
+/// The hash of a page under its key: of the whole row, so that a page put
+/// under another key is noticed too.
+#[must_use]
+pub fn page_hash(plane: &PlaneId, page: u64, bytes: &[u8]) -> u128 {
+    row_hash(&PageKey::Plane(*plane, page).encode(), bytes)
+}
+
+pub(super) fn row_hash(key: &[u8], bytes: &[u8]) -> u128 {
+    xxh3_128(&[key, bytes].concat())
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct CheckpointRow {
+    #[prost(uint64, tag = "1")]
+    revision: u64,
+    #[prost(bytes = "vec", tag = "2")]
+    chain: Vec<u8>,
+    #[prost(int64, tag = "3")]
+    consents_until: i64,
+    #[prost(int64, tag = "4")]
+    suppressions_until: i64,
+    #[prost(uint64, tag = "5")]
+    policy_revision: u64,
+    #[prost(message, repeated, tag = "6")]
+    planes: Vec<SumRow>,
+    #[prost(message, repeated, tag = "7")]
+    directories: Vec<SumRow>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SumRow {
+    /// The plane's name as in its keys, or the directory's kind.
+    #[prost(bytes = "vec", tag = "1")]
+    name: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pages: u64,
+    #[prost(bytes = "vec", tag = "3")]
+    sum: Vec<u8>,
+    #[prost(uint64, tag = "4")]
+    ordinals: u64,
+}
+
+impl SumRow {
+    fn new(name: Vec<u8>, sum: PlaneSum, ordinals: u64) -> Self {
+        Self { name, pages: sum.pages, sum: sum.sum.to_le_bytes().to_vec(), ordinals }
+    }
+
+    fn sum(&self) -> Option<PlaneSum> {
+        let sum = u128::from_le_bytes(self.sum.as_slice().try_into().ok()?);
+        Some(PlaneSum { pages: self.pages, sum })
+    }
+}
+
+impl Checkpoint {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        CheckpointRow {
+            revision: self.revision,
+            chain: self.chain.to_vec(),
+            consents_until: self.consents_until,
+            suppressions_until: self.suppressions_until,
+            policy_revision: self.policy_revision,
+            planes: self
+                .planes
+                .iter()
+                .map(|(plane, sum)| SumRow::new(plane_bytes(plane), *sum, 0))
+                .collect(),
+            directories: self
+                .directories
+                .iter()
+                .map(|(kind, sum)| SumRow::new(vec![*kind as u8], sum.blocks, sum.ordinals))
+                .collect(),
+        }
+        .encode_to_vec()
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
+        CheckpointRow::decode(bytes)
+            .ok()
+            .and_then(Self::read)
+            .ok_or_else(|| StoreError::refused("the checkpoint's row is damaged"))
+    }
+
+    fn read(row: CheckpointRow) -> Option<Self> {
+        let planes = row
+            .planes
+            .iter()
+            .map(|each| Some((parse_plane(&each.name)?, each.sum()?)))
+            .collect::<Option<_>>()?;
+        let directories = row
+            .directories
+            .iter()
+            .map(|each| {
+                let kind = ContactKind::from_tag(*each.name.first()?)?;
+                Some((kind, DirectorySum { ordinals: each.ordinals, blocks: each.sum()? }))
+            })
+            .collect::<Option<_>>()?;
+        Some(Self {
+            revision: row.revision,
+            chain: row.chain.try_into().ok()?,
+            consents_until: row.consents_until,
+            suppressions_until: row.suppressions_until,
+            policy_revision: row.policy_revision,
+            planes,
+            directories,
+        })
+    }
+}

@@ -1,0 +1,31 @@
+//! The ledger on disk. The only module that names RocksDB.
+//!
+//! `docs/disk-format.md` describes every byte. Bytes are forever (A8); what
+//! does not add up is refused at open rather than guessed (A9); a failed write
+//! is final (A10).
+
+mod batch;
+mod checkpoint;
+mod error;
+mod head;
+mod keys;
+mod open;
+mod payload;
+mod rows;
+mod scan;
+
+pub use batch::Batch;
+pub use checkpoint::{Checkpoint, DIRECTORY_BLOCK, DirectorySum, PlaneSum, page_hash};
+pub use error::StoreError;
+pub use head::HeadKeeper;
+pub use keys::{ContactKey, KeyHash};
+pub use open::{Opened, Store};
+pub(crate) use payload::content_digest;
+pub use payload::{StoredChange, StoredPolicy};
+pub use rows::{EventKind, EventRow, KeyRow, StoredState, Tip};
+pub use scan::PageRow;
+
+/// The random name of a store's history.
+pub type Epoch = u128;
+/// SHA-256 of an event row: the chain up to and including it.
+pub type ChainHash = [u8; 32];

@@ -1,0 +1,335 @@
+//! Opening and creating a store, with every option of the database and its reason.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
+    DBRecoveryMode, Options, WriteBatch, WriteOptions,
+};
+
+use super::{
+    Checkpoint, Epoch, EventRow, StoreError, Tip,
+    head::{self, Head, HeadKeeper},
+    keys::{self, family, meta},
+};
+use crate::domain::secret::Secret;
+
+/// The format that this version writes and reads (A8).
+const FORMAT: u32 = 1;
+
+/// Memory for blocks read from disk. The filter path reads none (A6); this
+/// serves recording, which looks up states and keys.
+const BLOCK_CACHE: usize = 256 << 20;
+/// Memory for rows not yet in files, all families together.
+const WRITE_BUFFERS: usize = 256 << 20;
+/// A memtable's size. Larger ones mean fewer, larger files and less merging.
+const MEMTABLE: usize = 64 << 20;
+/// Log kept before old memtables are forced out: bounds the replay at open.
+const MAX_LOG: u64 = 1 << 30;
+/// Open files: half of the usual limit of 1,024.
+const OPEN_FILES: i32 = 512;
+
+/// A ledger, open. Dropping it writes the last HEAD.
+pub struct Store {
+    // Dropped in this order: the last HEAD first, then the database.
+    head: HeadKeeper,
+    database: DB,
+    secret: Secret,
+    epoch: Epoch,
+    folder: PathBuf,
+}
+
+/// What was found at open.
+pub struct Opened {
+    /// The store.
+    pub store: Store,
+    /// The end of the ledger.
+    pub tip: Tip,
+    /// The last checkpoint.
+    pub checkpoint: Option<Checkpoint>,
+    /// The revision of the policy in force; `None` before the first.
+    pub policy_revision: Option<u64>,
+}
+
+impl Store {
+    /// Opens the store in `folder`, or makes one if the folder is missing or empty.
+    ///
+    /// # Errors
+    /// The folder cannot be used, belongs to another running process, has
+    /// another format, or holds less than its HEAD says (A9).
+    pub fn open(folder: &Path) -> Result<Opened, StoreError> {
+        let is_new = is_missing_or_empty(folder)?;
+        if is_new {
+            fs::create_dir_all(folder).map_err(|error| StoreError::Head(folder.into(), error))?;
+        }
+        let before = head::read(folder)?;
+        if is_new {
+            create(folder)?;
+        }
+        let database = open_database(folder, false)?;
+        let meta_family = database.cf_handle(family::META).ok_or_else(|| {
+            StoreError::refused("its database has no family \"meta\": not a store of sendgate")
+        })?;
+        let get = |key: &[u8]| database.get_cf(meta_family, key);
+
+        let format = get(meta::FORMAT)?.and_then(|bytes| bytes.try_into().ok());
+        match format.map(u32::from_le_bytes) {
+            Some(FORMAT) => {}
+            Some(other) => {
+                return Err(StoreError::refused(format!(
+                    "its format is {other}, and this version reads format {FORMAT}: use the version \
+                     of sendgate that wrote it"
+                )));
+            }
+            None => {
+                return Err(StoreError::refused(
+                    "its format is not recorded: it lost its first rows, or is not a store of sendgate",
+                ));
+            }
+        }
+        let epoch = get(meta::EPOCH)?
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(Epoch::from_le_bytes)
+            .ok_or_else(|| StoreError::refused("its epoch is missing"))?;
+        let secret = get(meta::SECRET)?
+            .and_then(|bytes| Secret::from_bytes(&bytes))
+            .ok_or_else(|| StoreError::refused("its secret is missing"))?;
+        let tip = get(meta::TIP)?.map_or(Ok(Tip::default()), |bytes| Tip::decode(&bytes))?;
+        let checkpoint =
+            get(meta::CHECKPOINT)?.map(|bytes| Checkpoint::decode(&bytes)).transpose()?;
+        let policy_revision = get(meta::POLICY)?
+            .map(|bytes| {
+                let bytes = bytes.try_into();
+                bytes
+                    .map(u64::from_le_bytes)
+                    .map_err(|_| StoreError::refused("the policy's revision is damaged"))
+            })
+            .transpose()?;
+
+        check_tip(&database, &tip)?;
+        check_head(&database, before.map(|(_, head)| head), epoch, &tip)?;
+        if checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.revision > tip.revision) {
+            return Err(StoreError::refused("its checkpoint is ahead of its events"));
+        }
+
+        let sequence = before.map_or(0, |(sequence, _)| sequence);
+        let committed = Head { epoch, revision: tip.revision, chain: tip.chain };
+        let head = HeadKeeper::start(folder, sequence, committed)?;
+        let store = Self { head, database, secret, epoch, folder: folder.into() };
+        Ok(Opened { store, tip, checkpoint, policy_revision })
+    }
+
+    /// The name of this history.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The store's secret.
+    #[must_use]
+    pub fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// Where the store lies.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Reports a write of HEAD that failed since the last call; it is final (A10).
+    ///
+    /// # Errors
+    /// The HEAD file could not be written.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.head.check()
+    }
+
+    pub(super) fn head(&self) -> &HeadKeeper {
+        &self.head
+    }
+
+    pub(super) fn database(&self) -> &DB {
+        &self.database
+    }
+
+    pub(super) fn family(&self, name: &str) -> Result<&ColumnFamily, StoreError> {
+        self.database
+            .cf_handle(name)
+            .ok_or_else(|| StoreError::refused(format!("its database has no family \"{name}\"")))
+    }
+}
+
+fn is_missing_or_empty(folder: &Path) -> Result<bool, StoreError> {
+    match fs::read_dir(folder) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(StoreError::Head(folder.into(), error)),
+    }
+}
+
+/// Writes the rows that make a database a store, and flushes them into a file:
+/// a store whose log is lost later still knows what it is, and its HEAD shows
+/// what is missing.
+fn create(folder: &Path) -> Result<(), StoreError> {
+    let database = open_database(folder, true)?;
+    let epoch: Epoch = rand::random();
+    if let Some(family) = database.cf_handle(family::META) {
+        let mut rows = WriteBatch::default();
+        rows.put_cf(family, meta::FORMAT, FORMAT.to_le_bytes());
+        rows.put_cf(family, meta::EPOCH, epoch.to_le_bytes());
+        rows.put_cf(family, meta::SECRET, rand::random::<[u8; Secret::BYTES]>());
+        let mut options = WriteOptions::default();
+        options.set_sync(true);
+        database.write_opt(rows, &options)?;
+        database.flush_cf(family)?;
+    }
+    let head = Head { epoch, revision: 0, chain: [0; 32] };
+    HeadKeeper::start(folder, 0, head).map(drop)
+}
+
+/// The tip must name the last event, and that event must hash to its chain.
+fn check_tip(database: &DB, tip: &Tip) -> Result<(), StoreError> {
+    let Some(events) = database.cf_handle(family::EVENTS) else { return Ok(()) };
+    let mut last = database.raw_iterator_cf(events);
+    last.seek_to_last();
+    last.status()?;
+    let revision = last
+        .key()
+        .map(|key| key.try_into().map(u64::from_be_bytes))
+        .transpose()
+        .map_err(|_| StoreError::refused("the last event has no revision for a key"))?;
+    if revision.unwrap_or(0) != tip.revision {
+        return Err(StoreError::refused(format!(
+            "its last event is revision {}, and its tip names revision {}",
+            revision.unwrap_or(0),
+            tip.revision
+        )));
+    }
+    let chain = match last.value() {
+        Some(bytes) => EventRow::decode(bytes)?.hash(tip.revision),
+        None => [0; 32],
+    };
+    if chain != tip.chain {
+        return Err(StoreError::refused(
+            "its last event was changed: the chain does not end in it",
+        ));
+    }
+    Ok(())
+}
+
+/// The store must reach its HEAD, and agree with it (A9).
+fn check_head(
+    database: &DB,
+    head: Option<Head>,
+    epoch: Epoch,
+    tip: &Tip,
+) -> Result<(), StoreError> {
+    let Some(head) = head else {
+        if tip.revision == 0 {
+            return Ok(());
+        }
+        return Err(StoreError::refused(
+            "its HEAD file is missing, so nobody can tell what it lost",
+        ));
+    };
+    if head.epoch != epoch {
+        return Err(StoreError::refused("its HEAD file belongs to another store"));
+    }
+    if head.revision > tip.revision {
+        return Err(StoreError::refused(format!(
+            "it ends at revision {}, and revision {} had been committed: {} events are lost",
+            tip.revision,
+            head.revision,
+            head.revision - tip.revision
+        )));
+    }
+    if head.revision == 0 {
+        return Ok(());
+    }
+    let events = database.cf_handle(family::EVENTS);
+    let row = match events {
+        Some(events) => database.get_cf(events, keys::event(head.revision))?,
+        None => None,
+    };
+    let chain =
+        row.map(|bytes| EventRow::decode(&bytes)).transpose()?.map(|row| row.hash(head.revision));
+    if chain != Some(head.chain) {
+        return Err(StoreError::refused(format!(
+            "revision {} is not the event that had been committed under it",
+            head.revision
+        )));
+    }
+    Ok(())
+}
+
+fn open_database(folder: &Path, create: bool) -> Result<DB, StoreError> {
+    let mut options = Options::default();
+    options.create_if_missing(create);
+    options.create_missing_column_families(create);
+    // A cut last record of the log is a commit that was never acknowledged.
+    // The default mode also stops at the first damaged record, but drops
+    // everything after it without a word; HEAD catches what this mode drops.
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    // A reused log file holds old records behind the new ones, which recovery
+    // would have to tell apart.
+    options.set_recycle_log_file_num(0);
+    // Damage found anywhere stops the database instead of being skipped (A9).
+    options.set_paranoid_checks(true);
+    options.set_db_write_buffer_size(WRITE_BUFFERS);
+    options.set_max_total_wal_size(MAX_LOG);
+    options.set_max_open_files(OPEN_FILES);
+    // The writer is one thread (A4); merging and flushing get the rest.
+    options.increase_parallelism(2);
+    options.set_max_background_jobs(2);
+    options.set_keep_log_file_num(4);
+    // Files reach the disk as they are written rather than in one burst, which
+    // would stall the syncs of commits behind it.
+    options.set_bytes_per_sync(1 << 20);
+    options.set_wal_bytes_per_sync(1 << 20);
+
+    let cache = Cache::new_lru_cache(BLOCK_CACHE);
+    let families = family::ALL
+        .into_iter()
+        .map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache)));
+    DB::open_cf_descriptors(&options, folder, families).map_err(|error| {
+        if error.to_string().contains("lock") {
+            StoreError::refused(format!(
+                "another process has {} open: stop it first",
+                folder.display()
+            ))
+        } else {
+            StoreError::Database(error)
+        }
+    })
+}
+
+fn family_options(name: &str, cache: &Cache) -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    // Version 5 and later checksum more and have better filters.
+    blocks.set_format_version(5);
+    if matches!(name, family::STATE | family::KEYS | family::ERASED | family::CONTACTS) {
+        // Most look-ups while recording are for rows that are not there.
+        blocks.set_bloom_filter(10.0, false);
+    }
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&blocks);
+    options.set_write_buffer_size(MEMTABLE);
+    options.set_max_write_buffer_number(3);
+    if matches!(name, family::STATE | family::KEYS) {
+        // The same for rows still in memory: a bit test instead of a search.
+        options.set_memtable_whole_key_filtering(true);
+        options.set_memtable_prefix_bloom_ratio(0.05);
+    }
+    options.set_level_compaction_dynamic_level_bytes(true);
+    options.set_compression_type(DBCompressionType::Lz4);
+    if name == family::EVENTS {
+        // Old events are read seldom and kept for years.
+        options.set_bottommost_compression_type(DBCompressionType::Zstd);
+    }
+    options
+}

@@ -1,0 +1,354 @@
+//! What an event says, as its payload holds it.
+//!
+//! Payloads are protobuf: fields may be added, never renumbered (A8). The
+//! payload names the contact by its address, so that the events alone suffice
+//! to build everything else again.
+
+use prost::Message;
+use sha2::{Digest, Sha256};
+
+use super::{StoreError, rows::EventKind};
+use crate::domain::{
+    contact::{Address, ContactKind, ContactRef},
+    event::{Actor, ActorRole, Change, ChangeKind, Consent, Evidence, Lift, Notice, Suppression},
+    policy::{NameClass, Names},
+    reason::Reason,
+    scope::{BrandId, ChannelId, Level, PurposeId, TypeSelector},
+    state::{ContentDigest, Status},
+    time::{Precision, StatedTime},
+};
+
+/// A change as it is stored: what the caller said, the contact ID it was given,
+/// and the time that the rules compare.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredChange {
+    /// What the caller said.
+    pub change: Change,
+    /// The contact.
+    pub contact: ContactRef,
+    /// The stored time (R2).
+    pub effective_time: i64,
+}
+
+/// A policy as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredPolicy {
+    /// The text.
+    pub text: String,
+    /// All names with their numbers, this policy's included.
+    pub names: Names,
+}
+
+impl StoredChange {
+    /// The payload's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        ChangePayload {
+            contact_id: self.contact.id,
+            effective_time: self.effective_time,
+            ..ChangePayload::from(&self.change)
+        }
+        .encode_to_vec()
+    }
+
+    /// Reads a payload.
+    ///
+    /// # Errors
+    /// The bytes are not a payload that this or an earlier version wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
+        ChangePayload::decode(bytes)
+            .ok()
+            .and_then(ChangePayload::read)
+            .ok_or_else(|| StoreError::refused("the payload of an event is damaged"))
+    }
+
+    /// The kind of event row that holds this payload.
+    #[must_use]
+    pub fn event_kind(&self) -> EventKind {
+        match self.change.kind {
+            ChangeKind::Consent(_) => EventKind::Consent,
+            ChangeKind::Suppression(_) => EventKind::Suppression,
+            ChangeKind::Lift(_) => EventKind::Lift,
+        }
+    }
+}
+
+/// SHA-256 over what the caller said, halved: equal for repeats, and the last
+/// word of R4. It leaves out what the server adds, so that a repeat at another
+/// hour has the same digest.
+#[must_use]
+pub(crate) fn content_digest(change: &Change) -> ContentDigest {
+    let digest: [u8; 32] = Sha256::digest(ChangePayload::from(change).encode_to_vec()).into();
+    let (half, _) = digest.split_at(16);
+    half.try_into().unwrap_or_default()
+}
+
+impl StoredPolicy {
+    /// The payload's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        PolicyPayload { text: self.text.clone(), names: name_list(&self.names) }.encode_to_vec()
+    }
+
+    /// Reads a payload.
+    ///
+    /// # Errors
+    /// The bytes are not a policy payload, or its names contradict each other.
+    pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
+        let damaged = || StoreError::refused("the payload of a policy event is damaged");
+        let payload = PolicyPayload::decode(bytes).map_err(|_| damaged())?;
+        let mut names = Names::default();
+        for entry in payload.names {
+            let class = NameClass::from_tag(entry.class).ok_or_else(damaged)?;
+            if !names.restore(class, entry.number, &entry.name) {
+                return Err(damaged());
+            }
+        }
+        Ok(Self { text: payload.text, names })
+    }
+}
+
+fn name_list(names: &Names) -> Vec<NameEntry> {
+    names
+        .all()
+        .into_iter()
+        .map(|(class, number, name)| NameEntry {
+            class: class as i32,
+            number,
+            name: name.to_owned(),
+        })
+        .collect()
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ChangePayload {
+    #[prost(uint32, tag = "1")]
+    brand: u32,
+    #[prost(uint32, tag = "2")]
+    kind: u32,
+    /// 0 where only the content is meant.
+    #[prost(fixed64, tag = "3")]
+    contact_id: u64,
+    /// The digits of a phone or contact ID; the text of the others.
+    #[prost(string, tag = "4")]
+    address: String,
+    /// 0 where only the content is meant.
+    #[prost(int64, tag = "5")]
+    effective_time: i64,
+    #[prost(int64, optional, tag = "6")]
+    stated_ms: Option<i64>,
+    #[prost(int32, tag = "7")]
+    stated_precision: i32,
+    #[prost(string, tag = "8")]
+    source: String,
+    #[prost(int32, tag = "9")]
+    actor_role: i32,
+    #[prost(string, tag = "10")]
+    actor_id: String,
+    #[prost(string, tag = "11")]
+    event_key: String,
+    #[prost(oneof = "KindPayload", tags = "16, 17, 18")]
+    what: Option<KindPayload>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum KindPayload {
+    #[prost(message, tag = "16")]
+    Consent(ConsentPayload),
+    #[prost(message, tag = "17")]
+    Suppression(SuppressionPayload),
+    #[prost(message, tag = "18")]
+    Lift(LiftPayload),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ConsentPayload {
+    #[prost(uint32, tag = "1")]
+    selector: u32,
+    #[prost(uint32, tag = "2")]
+    channel: u32,
+    #[prost(uint32, tag = "3")]
+    purpose: u32,
+    #[prost(uint32, tag = "4")]
+    status: u32,
+    #[prost(int64, optional, tag = "5")]
+    valid_until: Option<i64>,
+    #[prost(string, tag = "6")]
+    legal_basis: String,
+    #[prost(string, tag = "7")]
+    notice_id: String,
+    #[prost(string, tag = "8")]
+    notice_version: String,
+    #[prost(string, tag = "9")]
+    collected_by: String,
+    #[prost(string, tag = "10")]
+    evidence_uri: String,
+    #[prost(bytes = "vec", tag = "11")]
+    evidence_sha256: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SuppressionPayload {
+    #[prost(uint32, tag = "1")]
+    channel: u32,
+    #[prost(uint32, tag = "2")]
+    reason: u32,
+    #[prost(int64, optional, tag = "3")]
+    expires_at: Option<i64>,
+    #[prost(string, tag = "4")]
+    note: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct LiftPayload {
+    #[prost(uint32, tag = "1")]
+    channel: u32,
+    #[prost(uint32, tag = "2")]
+    reason: u32,
+    #[prost(string, tag = "3")]
+    note: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct PolicyPayload {
+    #[prost(string, tag = "1")]
+    text: String,
+    #[prost(message, repeated, tag = "2")]
+    names: Vec<NameEntry>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct NameEntry {
+    #[prost(int32, tag = "1")]
+    class: i32,
+    #[prost(uint32, tag = "2")]
+    number: u32,
+    #[prost(string, tag = "3")]
+    name: String,
+}
+
+impl From<&Change> for ChangePayload {
+    fn from(change: &Change) -> Self {
+        let address = match &change.address {
+            Address::Phone(id) | Address::ContactId(id) => id.to_string(),
+            Address::Email(text) | Address::ExternalId(text) => text.clone(),
+        };
+        Self {
+            brand: change.brand.0,
+            kind: change.address.kind() as u32,
+            contact_id: 0,
+            address,
+            effective_time: 0,
+            stated_ms: change.stated.map(|stated| stated.unix_ms),
+            stated_precision: change.stated.map_or(0, |stated| stated.precision as i32),
+            source: change.source.clone(),
+            actor_role: change.actor.role as i32,
+            actor_id: change.actor.id.clone(),
+            event_key: change.event_key.clone(),
+            what: Some(KindPayload::from(&change.kind)),
+        }
+    }
+}
+
+impl From<&ChangeKind> for KindPayload {
+    fn from(kind: &ChangeKind) -> Self {
+        match kind {
+            ChangeKind::Consent(consent) => Self::Consent(ConsentPayload {
+                selector: consent.selector as u32,
+                channel: consent.level.channel().0.into(),
+                purpose: consent.level.purpose().0.into(),
+                status: consent.status as u32,
+                valid_until: consent.valid_until,
+                legal_basis: consent.legal_basis.clone(),
+                notice_id: consent.notice.id.clone(),
+                notice_version: consent.notice.version.clone(),
+                collected_by: consent.collected_by.clone(),
+                evidence_uri: consent.evidence.uri.clone(),
+                evidence_sha256: consent.evidence.sha256.clone(),
+            }),
+            ChangeKind::Suppression(suppression) => Self::Suppression(SuppressionPayload {
+                channel: suppression.channel.0.into(),
+                reason: suppression.reason as u32,
+                expires_at: suppression.expires_at,
+                note: suppression.note.clone(),
+            }),
+            ChangeKind::Lift(lift) => Self::Lift(LiftPayload {
+                channel: lift.channel.0.into(),
+                reason: lift.reason as u32,
+                note: lift.note.clone(),
+            }),
+        }
+    }
+}
+
+impl ChangePayload {
+    /// `None` where a number or text is none that was ever written.
+    fn read(self) -> Option<StoredChange> {
+        let kind = ContactKind::from_tag(u8::try_from(self.kind).ok()?)?;
+        let address = match kind {
+            ContactKind::Phone => Address::Phone(self.address.parse().ok()?),
+            ContactKind::ContactId => Address::ContactId(self.address.parse().ok()?),
+            ContactKind::Email => Address::Email(self.address),
+            ContactKind::ExternalId => Address::ExternalId(self.address),
+        };
+        let precision = Precision::from_tag(self.stated_precision);
+        let stated = match self.stated_ms {
+            Some(unix_ms) => Some(StatedTime { unix_ms, precision: precision? }),
+            None => None,
+        };
+        Some(StoredChange {
+            contact: ContactRef { kind, id: self.contact_id },
+            effective_time: self.effective_time,
+            change: Change {
+                brand: BrandId(self.brand),
+                address,
+                stated,
+                source: self.source,
+                actor: Actor { role: ActorRole::from_tag(self.actor_role)?, id: self.actor_id },
+                event_key: self.event_key,
+                kind: self.what?.read()?,
+            },
+        })
+    }
+}
+
+impl KindPayload {
+    fn read(self) -> Option<ChangeKind> {
+        Some(match self {
+            Self::Consent(consent) => ChangeKind::Consent(Consent {
+                selector: TypeSelector::from_tag(u8::try_from(consent.selector).ok()?)?,
+                level: Level::new(
+                    channel(consent.channel)?,
+                    PurposeId(u16::try_from(consent.purpose).ok()?),
+                )?,
+                status: [Status::Granted, Status::Withdrawn]
+                    .into_iter()
+                    .find(|status| *status as u32 == consent.status)?,
+                valid_until: consent.valid_until,
+                legal_basis: consent.legal_basis,
+                notice: Notice { id: consent.notice_id, version: consent.notice_version },
+                collected_by: consent.collected_by,
+                evidence: Evidence { uri: consent.evidence_uri, sha256: consent.evidence_sha256 },
+            }),
+            Self::Suppression(suppression) => ChangeKind::Suppression(Suppression {
+                channel: channel(suppression.channel)?,
+                reason: reason(suppression.reason)?,
+                expires_at: suppression.expires_at,
+                note: suppression.note,
+            }),
+            Self::Lift(lift) => ChangeKind::Lift(Lift {
+                channel: channel(lift.channel)?,
+                reason: reason(lift.reason)?,
+                note: lift.note,
+            }),
+        })
+    }
+}
+
+fn channel(number: u32) -> Option<ChannelId> {
+    u16::try_from(number).ok().map(ChannelId)
+}
+
+fn reason(number: u32) -> Option<Reason> {
+    Reason::from_tag(u8::try_from(number).ok()?).filter(|reason| reason.is_suppression())
+}

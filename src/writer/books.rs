@@ -1,0 +1,250 @@
+//! The books: all that the writer owns and keeps in step with the ledger.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::{
+    checkpoint::Pages,
+    edits::{DirtyPages, Edits, Reach, Subject},
+    publish::Published,
+};
+use crate::{
+    clock::Clock,
+    domain::{
+        contact::{Address, ContactKind, ContactRef},
+        decide::Known,
+        scope::BrandId,
+        secret::Fingerprint,
+        state::{ContactState, ErasedMark},
+        time::Now,
+    },
+    engine::{
+        directory::{Directory, DirectoryError},
+        view::{Directories, Planes, View},
+    },
+    store::{ContactKey, Store, StoreError, Tip},
+};
+
+/// Contacts whose states are read at once.
+pub(super) const CHUNK: usize = 8_192;
+
+/// All that the writer owns.
+pub struct Books {
+    /// The ledger.
+    pub store: Arc<Store>,
+    /// Its end.
+    pub tip: Tip,
+    /// The revision of the policy in force.
+    pub policy_revision: u64,
+    /// The view as of the last commit, and where it is published.
+    pub view: View,
+    /// Directories of e-mails and of external IDs.
+    pub email: Directory,
+    /// Of external IDs.
+    pub external_id: Directory,
+    /// The marks of erased contacts.
+    pub erased: HashMap<Fingerprint, ErasedMark>,
+    /// Whether anything was ever recorded for all brands.
+    pub all_brands: bool,
+    /// What the checkpoint on disk holds.
+    pub pages: Pages,
+    /// What it does not hold yet.
+    pub dirty: DirtyPages,
+    /// The next time at which something ends by itself.
+    pub next_end: Option<i64>,
+    /// The clock.
+    pub clock: Clock,
+}
+
+/// A contact within a brand, as the books name it.
+pub type Entry = (BrandId, ContactRef);
+
+impl Books {
+    /// Publishes the view as it is now.
+    pub(super) fn publish(&self, published: &Published) {
+        published.publish(self.view.clone());
+    }
+
+    /// Registers an address in the directory, for the view that comes next.
+    ///
+    /// # Errors
+    /// Another address has the fingerprint, or the ordinals are used up.
+    pub fn register(
+        &mut self,
+        kind: ContactKind,
+        fingerprint: Fingerprint,
+        ordinal: u64,
+    ) -> Result<(), DirectoryError> {
+        let ordinal = u32::try_from(ordinal).unwrap_or(u32::MAX);
+        match kind {
+            ContactKind::Email => self.email.insert(fingerprint, ordinal),
+            _ => self.external_id.insert(fingerprint, ordinal),
+        }
+    }
+
+    /// The directories' readers as of now.
+    pub fn directories(&self) -> Directories {
+        Directories {
+            email: self.email.handle(),
+            external_id: self.external_id.handle(),
+            emails: self.email.len(),
+            external_ids: self.external_id.len(),
+            bytes: (self.email.memory_bytes() + self.external_id.memory_bytes()) as u64,
+        }
+    }
+
+    /// The contact that an address names, if it is known.
+    pub(super) fn contact(&self, address: &Address) -> Option<ContactRef> {
+        let kind = address.kind();
+        if let Some(id) = address.direct_id() {
+            return Some(ContactRef { kind, id });
+        }
+        let fingerprint = self.view.secret.fingerprint(address.text()?.as_bytes());
+        let ordinal = match kind {
+            ContactKind::Email => self.email.get(fingerprint),
+            _ => self.external_id.get(fingerprint),
+        };
+        ordinal.map(|ordinal| ContactRef { kind, id: ordinal.into() })
+    }
+
+    /// The fingerprint of an address's mark of erasure.
+    pub(super) fn mark_of(&self, brand: BrandId, address: &Address) -> Fingerprint {
+        let digits;
+        let text = match address {
+            Address::Phone(id) | Address::ContactId(id) => {
+                digits = id.to_string();
+                &digits
+            }
+            Address::Email(text) | Address::ExternalId(text) => text,
+        };
+        self.view.secret.erased_fingerprint(brand, address.kind(), text.as_bytes())
+    }
+
+    /// The states of these contacts; empty ones where nothing is known.
+    pub fn states(&self, entries: &[Entry]) -> Result<Vec<ContactState>, StoreError> {
+        let keys: Vec<ContactKey> = entries
+            .iter()
+            .map(|(brand, contact)| ContactKey::new(self.store.secret(), *brand, *contact))
+            .collect();
+        let rows = self.store.states(&keys)?;
+        Ok(rows.into_iter().map(|row| row.map(|row| row.state).unwrap_or_default()).collect())
+    }
+
+    /// Every state in the ledger, those for all brands first.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn all_states(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<(Entry, ContactState), StoreError>>, StoreError> {
+        Ok(self.store.all_states()?.map(|row| {
+            let (key, row) = row?;
+            let kind = key
+                .kind()
+                .ok_or_else(|| StoreError::refused("a state names no kind of contact"))?;
+            Ok(((key.brand(), ContactRef { kind, id: row.contact_id }), row.state))
+        }))
+    }
+
+    /// The states for all brands of these contacts; none is read while nothing
+    /// was ever recorded for all brands.
+    pub fn all_brands_states(
+        &self,
+        contacts: impl Iterator<Item = ContactRef>,
+    ) -> Result<HashMap<ContactRef, ContactState>, StoreError> {
+        if !self.all_brands {
+            return Ok(HashMap::new());
+        }
+        let contacts: HashSet<ContactRef> = contacts.collect();
+        let entries: Vec<Entry> =
+            contacts.into_iter().map(|contact| (BrandId::ALL, contact)).collect();
+        let states = self.states(&entries)?;
+        let known = entries.into_iter().map(|(_, contact)| contact).zip(states);
+        Ok(known.filter(|(_, state)| !state.is_empty()).collect())
+    }
+
+    /// Decides anew on contacts as they stand in the ledger, in every scope.
+    pub fn decide_stored(
+        &self,
+        entries: &[Entry],
+        now: Now,
+        edits: &mut Edits,
+    ) -> Result<(), StoreError> {
+        let entries: Vec<Entry> = self.expand_all_brands(entries);
+        for chunk in entries.chunks(CHUNK) {
+            let states = self.states(chunk)?;
+            let all_brands = self.all_brands_states(chunk.iter().map(|(_, contact)| *contact))?;
+            let nothing = ContactState::default();
+            for ((brand, contact), state) in chunk.iter().zip(&states) {
+                let known = Known {
+                    brand: state,
+                    all_brands: all_brands.get(contact).unwrap_or(&nothing),
+                    erased: self.marks(*brand, *contact)?,
+                };
+                let subject = Subject { brand: *brand, contact: *contact, known };
+                edits.decide(&self.view, &subject, now, &[Reach::ALL]);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is said for all brands bears on every brand; each contact once a brand.
+    fn expand_all_brands(&self, entries: &[Entry]) -> Vec<Entry> {
+        let mut expanded: HashSet<Entry> = HashSet::with_capacity(entries.len());
+        for (brand, contact) in entries {
+            if *brand == BrandId::ALL {
+                expanded.extend(self.view.policy.brands().map(|brand| (brand, *contact)));
+            } else {
+                expanded.insert((*brand, *contact));
+            }
+        }
+        expanded.into_iter().collect()
+    }
+
+    /// The marks of erasure of a contact that is known again: brand's, all brands'.
+    pub fn marks(
+        &self,
+        brand: BrandId,
+        contact: ContactRef,
+    ) -> Result<[Option<&ErasedMark>; 2], StoreError> {
+        if self.erased.is_empty() {
+            return Ok([None; 2]);
+        }
+        let address = match contact.kind {
+            ContactKind::Phone => Address::Phone(contact.id),
+            ContactKind::ContactId => Address::ContactId(contact.id),
+            kind => {
+                let rows = self.store.addresses(&[(kind, contact.id)])?;
+                let Some(text) = rows.into_iter().next().flatten() else { return Ok([None; 2]) };
+                match kind {
+                    ContactKind::Email => Address::Email(text),
+                    _ => Address::ExternalId(text),
+                }
+            }
+        };
+        Ok([brand, BrandId::ALL].map(|brand| self.erased.get(&self.mark_of(brand, &address))))
+    }
+
+    /// Applies edits to the planes of the view that comes next.
+    pub(super) fn apply(&mut self, edits: Edits) {
+        if edits.is_empty() {
+            return;
+        }
+        let mut planes = Planes::clone(&self.view.planes);
+        edits.apply(&self.view.policy, &mut planes, &mut self.dirty);
+        self.view.planes = Arc::new(planes);
+    }
+
+    /// Applies edits outside a commit: while a view is being recovered.
+    pub fn recover(&mut self, edits: Edits) {
+        self.apply(edits);
+    }
+
+    /// The marks that filters must look for: of contacts unknown since (R11).
+    pub fn unknown_erased(&self) -> Arc<HashSet<Fingerprint>> {
+        let unknown = self.erased.iter().filter(|(_, mark)| mark.is_active() && !mark.reappeared);
+        Arc::new(unknown.map(|(fingerprint, _)| *fingerprint).collect())
+    }
+}

@@ -1,0 +1,262 @@
+//! Deciding on one change: repeated, refused, or entered into the contact's state.
+
+use rand::{RngExt, rngs::StdRng};
+
+use super::{
+    books::Entry,
+    edits::Reach,
+    group::{Group, Touched},
+    item::Item,
+    outcome::{Outcome, Rejection},
+};
+use crate::{
+    domain::{
+        contact::{Address, ContactKind, ContactRef},
+        decide::ends_by_later_grant,
+        event::{Change, ChangeKind, TimeError},
+        scope::{BrandId, ChannelId, Level, PurposeId, RecipientType, Scope, TypeSelector, Width},
+        state::{ConsentRecord, Span, Status, consent_end},
+    },
+    store::{ContactKey, EventRow, KeyRow, StoredChange},
+};
+
+impl Group<'_> {
+    /// Decides on a change and remembers what it brings about.
+    pub(super) fn decide(&mut self, item: &Item<'_>, salts: &mut StdRng) -> Outcome {
+        match self.try_decide(item, salts) {
+            Ok(outcome) => outcome,
+            Err(rejection) => Outcome::Rejected(rejection),
+        }
+    }
+
+    fn try_decide(&mut self, item: &Item<'_>, salts: &mut StdRng) -> Result<Outcome, Rejection> {
+        let change = item.change;
+        let effective = change.effective_time(self.recorded).map_err(|error| match error {
+            TimeError::Missing => Rejection::TimeMissing,
+            TimeError::Ahead => Rejection::TimeAhead,
+        })?;
+        let mut key_reused = false;
+        if let Some(first) = self.keys.get(&item.key).copied() {
+            if first.content == item.content {
+                if !self.says_something_new(item, &first) {
+                    return Ok(Outcome::Duplicate(first.revision));
+                }
+            } else if change.only_suppresses() {
+                // No opt-out is lost to somebody's numbering (R2).
+                key_reused = true;
+            } else {
+                return Err(Rejection::KeyTaken);
+            }
+        }
+        self.refuse_erased(change, effective)?;
+        let contact = self.contact(item)?;
+
+        let revision = self.tip.revision + 1;
+        let entry = (change.brand, contact);
+        let applied = self.apply(entry, item, effective, revision);
+        self.keys.insert(
+            item.key,
+            KeyRow { revision, content: item.content, effective_time: effective },
+        );
+        self.reappear(change, contact, effective);
+
+        let stored = StoredChange { change: change.clone(), contact, effective_time: effective };
+        let row = EventRow::new(
+            self.tip.chain,
+            stored.event_kind(),
+            self.recorded,
+            salts.random(),
+            stored.encode(),
+        );
+        self.tip.revision = revision;
+        self.tip.chain = row.hash(revision);
+        self.tip.recorded_time = self.recorded;
+        self.events.push((row, ContactKey::new(self.books.store.secret(), change.brand, contact)));
+        Ok(match (key_reused, applied) {
+            (true, _) => Outcome::KeyReused(revision),
+            (false, true) => Outcome::Applied(revision),
+            (false, false) => Outcome::Superseded(revision),
+        })
+    }
+
+    /// Whether a repeat of the same words must count again: an opt-out without
+    /// a time of its own is a new event once the first is no longer in force.
+    fn says_something_new(&self, item: &Item<'_>, first: &KeyRow) -> bool {
+        let change = item.change;
+        let timeless = change.event_key.is_empty()
+            && change.only_suppresses()
+            && change.time_is_ours(first.effective_time);
+        if !timeless {
+            return false;
+        }
+        let state = item
+            .contact
+            .or_else(|| self.registered_contact(&change.address))
+            .and_then(|contact| self.states.get(&(change.brand, contact)));
+        let Some(Touched { state, .. }) = state else { return true };
+        !match &change.kind {
+            ChangeKind::Consent(consent) => {
+                state.withdrawal_in_force(consent.level, consent.selector, first.effective_time)
+            }
+            ChangeKind::Suppression(suppression) => {
+                // Grants stand with their brand; an entry of all brands does
+                // not see them, and rather counts once too often.
+                let sees_grants =
+                    change.brand != BrandId::ALL || !ends_by_later_grant(suppression.reason);
+                sees_grants
+                    && state.suppression_in_force(
+                        suppression.channel,
+                        suppression.reason,
+                        first.effective_time,
+                        self.now.suppressions,
+                    )
+            }
+            ChangeKind::Lift(_) => true,
+        }
+    }
+
+    /// Consent from before an erasure brings nobody back (R11).
+    fn refuse_erased(&self, change: &Change, effective: i64) -> Result<(), Rejection> {
+        if self.books.erased.is_empty() || !matches!(change.kind, ChangeKind::Consent(_)) {
+            return Ok(());
+        }
+        let marks =
+            [change.brand, BrandId::ALL].map(|brand| self.books.mark_of(brand, &change.address));
+        let erased = marks.iter().any(|mark| {
+            self.books.erased.get(mark).is_some_and(|mark| effective <= mark.erased_at)
+        });
+        if erased { Err(Rejection::Erased) } else { Ok(()) }
+    }
+
+    /// A contact that becomes known again after an erasure: from now on its
+    /// planes say what the mark means, and a grant brings surviving blocks back.
+    fn reappear(&mut self, change: &Change, contact: ContactRef, effective: i64) {
+        if self.books.erased.is_empty() {
+            return;
+        }
+        for brand in [change.brand, BrandId::ALL] {
+            let fingerprint = self.books.mark_of(brand, &change.address);
+            let mark = self.marks.get(&fingerprint).or_else(|| self.books.erased.get(&fingerprint));
+            let Some(mut mark) = mark.cloned() else { continue };
+            self.mark_keys.insert((brand, contact), fingerprint);
+            let granted = matches!(&change.kind, ChangeKind::Consent(consent)
+                if consent.status == Status::Granted && effective > mark.erased_at);
+            let brings_back = granted && !mark.survivors.is_empty();
+            if mark.reappeared && !brings_back {
+                continue;
+            }
+            mark.reappeared = true;
+            let touched = self.states.entry((brand, contact)).or_default();
+            if granted {
+                for entry in std::mem::take(&mut mark.survivors) {
+                    for span in entry.spans {
+                        touched.state.suppress(entry.channel, entry.reason, span);
+                    }
+                }
+            }
+            touched.reach.push(Reach::ALL);
+            self.marks.insert(fingerprint, mark);
+        }
+    }
+
+    /// The contact of an item; an address that is new gets its ordinal now.
+    ///
+    /// The directory knows addresses by fingerprint. Before a second event is
+    /// recorded under one, the whole address is compared, so that two
+    /// registered addresses can never share a contact.
+    fn contact(&mut self, item: &Item<'_>) -> Result<ContactRef, Rejection> {
+        let address = &item.change.address;
+        let kind = address.kind();
+        let Some(text) = address.text() else {
+            return item.contact.ok_or(Rejection::AddressClash);
+        };
+        let same = |contact, registered: Option<&str>| {
+            if registered == Some(text) { Ok(contact) } else { Err(Rejection::AddressClash) }
+        };
+        if let Some(contact) = item.contact {
+            return same(contact, self.addresses.get(&contact).map(String::as_str));
+        }
+        let fingerprint = self.books.view.secret.fingerprint(text.as_bytes());
+        if let Some((ordinal, registered)) = self.registered.get(&(kind, fingerprint)) {
+            return same(ContactRef { kind, id: *ordinal }, Some(registered));
+        }
+        let next = match kind {
+            ContactKind::Email => &mut self.tip.next_email,
+            _ => &mut self.tip.next_external_id,
+        };
+        let ordinal = *next;
+        *next += 1;
+        self.registered.insert((kind, fingerprint), (ordinal, text.to_owned()));
+        Ok(ContactRef { kind, id: ordinal })
+    }
+
+    /// The contact of an address that this group has registered.
+    fn registered_contact(&self, address: &Address) -> Option<ContactRef> {
+        let fingerprint = self.books.view.secret.fingerprint(address.text()?.as_bytes());
+        let (ordinal, _) = self.registered.get(&(address.kind(), fingerprint))?;
+        Some(ContactRef { kind: address.kind(), id: *ordinal })
+    }
+
+    /// Enters the change into the contact's state; whether it became current.
+    fn apply(&mut self, entry: Entry, item: &Item<'_>, effective: i64, revision: u64) -> bool {
+        let policy = &self.books.view.policy;
+        let touched = self.states.entry(entry).or_default();
+        match &item.change.kind {
+            ChangeKind::Consent(consent) => {
+                let record = ConsentRecord {
+                    level: consent.level,
+                    selector: consent.selector,
+                    status: consent.status,
+                    consent_time: effective,
+                    valid_until: consent.valid_until,
+                    content: item.content,
+                    revision,
+                };
+                let validity =
+                    scope_of(entry.0, &record).and_then(|scope| policy.default_validity(&scope));
+                let end = consent_end(&record, validity);
+                let applied = touched.state.record(record);
+                if applied {
+                    touched.reach.push(Reach { level: consent.level, selector: consent.selector });
+                    self.ends.extend(end.map(|end| (end, entry)));
+                }
+                applied
+            }
+            ChangeKind::Suppression(suppression) => {
+                let span = Span { since: effective, expires_at: suppression.expires_at, revision };
+                let applied = touched.state.suppress(suppression.channel, suppression.reason, span);
+                if applied {
+                    touched.reach.extend(channel_reach(suppression.channel));
+                    self.ends.extend(suppression.expires_at.map(|end| (end, entry)));
+                }
+                applied
+            }
+            ChangeKind::Lift(lift) => {
+                let applied = touched.state.lift(lift.channel, lift.reason, effective, revision);
+                if applied {
+                    touched.reach.extend(channel_reach(lift.channel));
+                }
+                applied
+            }
+        }
+    }
+}
+
+/// The scope of a purpose-level grant, whose policy may set a validity.
+fn scope_of(brand: BrandId, record: &ConsentRecord) -> Option<Scope> {
+    let recipient_type = match record.selector {
+        TypeSelector::Individual => RecipientType::Individual,
+        TypeSelector::Merchant => RecipientType::Merchant,
+        TypeSelector::Any => return None,
+    };
+    (record.level.width() == Width::Purpose).then_some(Scope {
+        brand,
+        recipient_type,
+        channel: record.level.channel(),
+        purpose: record.level.purpose(),
+    })
+}
+
+fn channel_reach(channel: ChannelId) -> Option<Reach> {
+    Level::new(channel, PurposeId::ANY).map(|level| Reach { level, selector: TypeSelector::Any })
+}

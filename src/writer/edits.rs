@@ -1,0 +1,142 @@
+//! From decisions to planes: what must change so that they cache `decide()`.
+
+use std::collections::HashMap;
+
+use roaring::RoaringTreemap;
+
+use crate::{
+    domain::{
+        contact::{ContactKind, ContactRef},
+        decide::{Known, decide},
+        plane::{PlaneId, PlaneRole, in_verdict_plane},
+        policy::Policy,
+        reason::Reason,
+        scope::{BrandId, Level, Scope, TypeSelector},
+        time::Now,
+    },
+    engine::{
+        plane::Plane,
+        view::{KindPlanes, Planes, View},
+    },
+};
+
+/// Changes to planes, gathered over many contacts. A contact is decided on at
+/// most once per set.
+#[derive(Default)]
+pub struct Edits(HashMap<(usize, ContactKind, PlaneRole), Vec<(u64, bool)>>);
+
+/// A contact to decide on, within a brand.
+#[derive(Clone, Copy)]
+pub struct Subject<'a> {
+    /// The brand.
+    pub brand: BrandId,
+    /// The contact.
+    pub contact: ContactRef,
+    /// What is known of it.
+    pub known: Known<'a>,
+}
+
+/// The scopes that a change can bear on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// The channels and purposes.
+    pub level: Level,
+    /// The recipient types.
+    pub selector: TypeSelector,
+}
+
+impl Reach {
+    /// Every scope.
+    pub const ALL: Self = Self { level: Level::CONTACT, selector: TypeSelector::Any };
+
+    fn covers(self, scope: &Scope) -> bool {
+        self.level.covers(scope.channel, scope.purpose)
+            && self.selector.covers(scope.recipient_type)
+    }
+}
+
+impl Edits {
+    /// Decides on a contact in every scope of a brand that is within reach, and
+    /// notes where the planes say otherwise.
+    pub fn decide(&mut self, view: &View, subject: &Subject<'_>, now: Now, reach: &[Reach]) {
+        let (policy, planes) = (&view.policy, &view.planes);
+        let Subject { brand, contact, known } = *subject;
+        for position in policy.scopes_of(brand) {
+            let Some(rules) = policy.scopes().get(position) else { continue };
+            if !reach.iter().any(|reach| reach.covers(&rules.scope))
+                || !policy.kinds(rules.scope.channel).contains(&contact.kind)
+            {
+                continue;
+            }
+            let Some(kind_planes) = planes.of(position, contact.kind) else { continue };
+            let decided = decide(known, rules, now).reason;
+            let cached = kind_planes.reason(rules.regime, contact.id);
+            if cached == Some(decided) {
+                continue;
+            }
+            let mut put = |role, member| {
+                self.0
+                    .entry((position, contact.kind, role))
+                    .or_default()
+                    .push((contact.id, member));
+            };
+            put(PlaneRole::Verdict, in_verdict_plane(rules.regime, decided));
+            for reason in stale(kind_planes, contact.id, decided) {
+                put(PlaneRole::Reason(reason), false);
+            }
+            if decided.has_plane() {
+                put(PlaneRole::Reason(decided), true);
+            }
+        }
+    }
+
+    /// Whether nothing changes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Makes the changes, and notes the pages that they touch.
+    pub fn apply(self, policy: &Policy, planes: &mut Planes, dirty: &mut DirtyPages) {
+        for ((position, kind, role), mut changes) in self.0 {
+            let Some(rules) = policy.scopes().get(position) else { continue };
+            changes.sort_unstable_by_key(|(id, _)| *id);
+            let pages = dirty.0.entry(PlaneId { scope: rules.scope, kind, role }).or_default();
+            changes.iter().for_each(|(id, _)| {
+                pages.insert(id >> 16);
+            });
+            let before = planes.of(position, kind).and_then(|planes| planes.plane(role));
+            let empty = Plane::empty();
+            let after = before.unwrap_or(&empty).with_changes(changes.into_iter());
+            planes.replace(position, kind, role, after);
+        }
+    }
+}
+
+/// The reason planes that hold a contact which is now decided otherwise.
+fn stale(planes: &KindPlanes, id: u64, decided: Reason) -> Vec<Reason> {
+    planes
+        .reasons()
+        .filter(|(reason, plane)| *reason != decided && plane.contains(id))
+        .map(|(reason, _)| reason)
+        .collect()
+}
+
+/// The pages that differ from the last checkpoint.
+#[derive(Default)]
+pub struct DirtyPages(pub HashMap<PlaneId, RoaringTreemap>);
+
+impl DirtyPages {
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.values().map(RoaringTreemap::len).sum()
+    }
+
+    /// Counts every page of these planes as changed.
+    pub fn all(&mut self, policy: &Policy, planes: &Planes) {
+        for (name, plane) in planes.all(policy) {
+            self.0.entry(name).or_default().extend(plane.pages().map(|(page, _)| page));
+        }
+    }
+}

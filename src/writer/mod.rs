@@ -1,0 +1,26 @@
+//! The writer: the one thread that changes anything (A4).
+//!
+//! It takes changes from a bounded queue, decides on them group by group, makes
+//! each group durable with one sync, publishes the view that shows it, and only
+//! then acknowledges (A2).
+
+mod books;
+mod checkpoint;
+mod decision;
+mod derive;
+mod edits;
+mod ends;
+mod group;
+mod handle;
+mod item;
+mod outcome;
+mod policy;
+mod publish;
+
+pub use books::Books;
+pub use checkpoint::Pages;
+pub use derive::derive;
+pub use handle::{Enqueued, Limits, Writer, WriterHandle};
+pub use outcome::{Committed, Outcome, PolicyChange, Rejection, ScopeChange, WriteError};
+pub use policy::PolicyConditions;
+pub use publish::Published;

@@ -1,0 +1,249 @@
+//! Applying a policy: counted first, then durable, then visible at once.
+
+use std::{collections::HashMap, sync::Arc};
+
+use rand::{RngExt, rngs::StdRng};
+
+use super::{
+    books::Books,
+    derive::derive,
+    outcome::{PolicyChange, ScopeChange, WriteError},
+};
+use crate::{
+    domain::{
+        decide::{Known, decide},
+        policy::Policy,
+        reason::Reason,
+        scope::{Regime, Scope},
+        state::consent_end,
+        time::Now,
+    },
+    engine::view::Planes,
+    store::{Batch, ContactKey, EventKind, EventRow, StoredPolicy, Tip},
+};
+
+/// What a policy may do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PolicyConditions {
+    /// How many suppressed verdicts of known contacts become permitted, exactly.
+    pub permits_more: u64,
+    /// Whether unknown contacts may become permitted where they were refused.
+    pub permits_unknown: bool,
+    /// Only count.
+    pub dry_run: bool,
+}
+
+/// Rows of the queue of ends written at once.
+const ENDS_PER_BATCH: usize = 100_000;
+
+impl Books {
+    /// Applies a policy, or says what it would change.
+    ///
+    /// # Errors
+    /// The text is no policy; it does what the conditions do not allow; or the
+    /// disk failed (A10).
+    pub fn apply_policy(
+        &mut self,
+        text: &str,
+        conditions: PolicyConditions,
+        salts: &mut StdRng,
+    ) -> Result<PolicyChange, WriteError> {
+        let now = self.advance()?;
+        let policy = Policy::read(text, self.view.policy.names().clone())
+            .map_err(|error| WriteError::NotAPolicy(error.to_string()))?;
+        if !conditions.dry_run
+            && policy.version() == self.view.policy.version()
+            && self.policy_revision != 0
+        {
+            if policy.text() == self.view.policy.text() {
+                return Ok(PolicyChange {
+                    version: policy.version().to_owned(),
+                    scopes: Vec::new(),
+                    revision: self.tip.revision,
+                });
+            }
+            return Err(WriteError::Policy(format!(
+                "the policy in force is another one of version \"{}\": answers name the version, so \
+                 give this one a new version",
+                policy.version()
+            )));
+        }
+        let (planes, changes, ends) = self.rederive(&policy, now)?;
+        self.refuse_dropped(&policy)?;
+        let change = |revision| PolicyChange {
+            version: policy.version().to_owned(),
+            scopes: changes.clone(),
+            revision,
+        };
+        if conditions.dry_run {
+            return Ok(change(self.tip.revision));
+        }
+        check(&policy, &changes, conditions)?;
+
+        for ends in ends.chunks(ENDS_PER_BATCH) {
+            // Ends that no verdict waits for do nothing, so they may be durable
+            // before the policy that makes them matter.
+            let mut batch = Batch::new(&self.store);
+            for (due, key, id) in ends {
+                batch.end(*due, key, *id)?;
+            }
+            batch.commit()?;
+        }
+        let stored = StoredPolicy { text: text.to_owned(), names: policy.names().clone() };
+        let recorded = now.suppressions.max(self.tip.recorded_time);
+        let row = EventRow::new(
+            self.tip.chain,
+            EventKind::Policy,
+            recorded,
+            salts.random(),
+            stored.encode(),
+        );
+        let revision = self.tip.revision + 1;
+        let tip = Tip { revision, chain: row.hash(revision), recorded_time: recorded, ..self.tip };
+        let mut batch = Batch::new(&self.store);
+        batch.event(revision, &row)?;
+        batch.policy(revision)?;
+        batch.tip(&tip)?;
+        batch.commit()?;
+
+        let change = change(revision);
+        self.tip = tip;
+        self.policy_revision = revision;
+        self.next_end =
+            [self.next_end, ends.iter().map(|(due, ..)| *due).min()].into_iter().flatten().min();
+        // Old planes leave the disk with the next checkpoint, new ones come.
+        let old = Arc::clone(&self.view.planes);
+        self.dirty.all(&self.view.policy, &old);
+        self.dirty.all(&policy, &planes);
+        self.view.policy = Arc::new(policy);
+        self.view.planes = Arc::new(planes);
+        self.view.revision = revision;
+        Ok(change)
+    }
+
+    /// All planes under another policy, how verdicts change from the present
+    /// one, and the ends that it brings.
+    #[expect(clippy::type_complexity, reason = "the parts are taken apart at once")]
+    fn rederive(
+        &self,
+        policy: &Policy,
+        now: Now,
+    ) -> Result<(Planes, Vec<ScopeChange>, Vec<(i64, ContactKey, u64)>), WriteError> {
+        let present = &self.view.policy;
+        let mut changes: HashMap<Scope, ScopeChange> = HashMap::new();
+        for rules in policy.scopes() {
+            let before = present.rules(&rules.scope);
+            let opens = before.is_some_and(|before| before.regime == Regime::OptIn)
+                && rules.regime != Regime::OptIn;
+            changes.insert(
+                rules.scope,
+                ScopeChange {
+                    scope: rules.scope,
+                    newly_permitted: 0,
+                    newly_suppressed: 0,
+                    unknown_newly_permitted: opens,
+                },
+            );
+        }
+        let mut ends = Vec::new();
+        let states = self.all_states()?;
+        let planes = derive(
+            states,
+            policy,
+            now,
+            |(brand, contact)| self.marks(brand, contact),
+            |(brand, contact), known| {
+                let permits = |policy: &Policy, scope: &Scope| {
+                    let kinds = policy.kinds(scope.channel);
+                    let rules = policy.rules(scope).filter(|_| kinds.contains(&contact.kind));
+                    rules.map(|rules| decide(known, rules, now).reason == Reason::Permitted)
+                };
+                for position in policy.scopes_of(brand) {
+                    let Some(rules) = policy.scopes().get(position) else { continue };
+                    let scope = rules.scope;
+                    if present.rules(&scope) == Some(rules) {
+                        continue;
+                    }
+                    let moved = (permits(present, &scope), permits(policy, &scope));
+                    if let Some(change) = changes.get_mut(&scope) {
+                        change.newly_permitted += u64::from(moved == (Some(false), Some(true)));
+                        change.newly_suppressed += u64::from(moved == (Some(true), Some(false)));
+                    }
+                    ends.extend(ends_of(known, policy, &scope).map(|due| {
+                        (due, ContactKey::new(self.store.secret(), brand, contact), contact.id)
+                    }));
+                }
+            },
+        )?;
+        let mut changes: Vec<ScopeChange> = changes
+            .into_values()
+            .filter(|change| {
+                change.newly_permitted + change.newly_suppressed > 0
+                    || change.unknown_newly_permitted
+            })
+            .collect();
+        changes.sort_by_key(|change| change.scope);
+        Ok((planes, changes, ends))
+    }
+
+    /// A policy must not silently drop a scope that people said something about.
+    fn refuse_dropped(&self, policy: &Policy) -> Result<(), WriteError> {
+        let present = &self.view.policy;
+        let used =
+            self.view.planes.all(present).find(|(name, _)| policy.rules(&name.scope).is_none());
+        match used {
+            None => Ok(()),
+            Some((name, plane)) => Err(WriteError::Policy(format!(
+                "the policy drops {}/{}/{}/{}, for which {} contacts are on record: keep the scope",
+                present.brand_name(name.scope.brand),
+                name.scope.recipient_type.name(),
+                present.channel_name(name.scope.channel),
+                present.purpose_name(name.scope.purpose),
+                plane.len()
+            ))),
+        }
+    }
+}
+
+/// The ends of a contact's grants in one scope.
+fn ends_of(known: Known<'_>, policy: &Policy, scope: &Scope) -> impl Iterator<Item = i64> {
+    let validity = policy.default_validity(scope);
+    known
+        .brand
+        .consents()
+        .iter()
+        .filter(|record| {
+            record.level.channel() == scope.channel
+                && record.level.purpose() == scope.purpose
+                && record.selector.covers(scope.recipient_type)
+        })
+        .filter_map(move |record| consent_end(record, validity))
+}
+
+fn check(
+    policy: &Policy,
+    changes: &[ScopeChange],
+    conditions: PolicyConditions,
+) -> Result<(), WriteError> {
+    let permits_more: u64 = changes.iter().map(|change| change.newly_permitted).sum();
+    if permits_more != conditions.permits_more {
+        return Err(WriteError::Policy(format!(
+            "policy \"{}\" would turn {permits_more} suppressed verdicts into permitted ones, and \
+             {} were allowed: apply it with --permits-more {permits_more} if that is meant",
+            policy.version(),
+            conditions.permits_more
+        )));
+    }
+    let opened = changes.iter().find(|change| change.unknown_newly_permitted);
+    match opened {
+        Some(change) if !conditions.permits_unknown => Err(WriteError::Policy(format!(
+            "policy \"{}\" would permit everybody unknown in {}/{}/{}: apply it with \
+             --permits-unknown if that is meant",
+            policy.version(),
+            policy.brand_name(change.scope.brand),
+            policy.channel_name(change.scope.channel),
+            policy.purpose_name(change.scope.purpose)
+        ))),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,5 @@
+mod model;
+mod orders;
+mod policy_change;
+mod support;
+mod worked_examples;

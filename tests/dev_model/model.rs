@@ -1,0 +1,1 @@
+../it/model.rs

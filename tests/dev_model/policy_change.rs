@@ -1,0 +1,1 @@
+../it/policy_change.rs

@@ -1,0 +1,1 @@
+../it/worked_examples.rs
