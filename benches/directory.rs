@@ -1,6 +1,11 @@
 //! How long the directory takes to resolve a batch, beside a hashbrown map, and to insert.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, reason = "a bench that goes wrong must stop")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a bench that goes wrong must stop"
+)]
 
 mod populations;
 

@@ -1,6 +1,11 @@
 //! How long a plane takes to answer, and to change.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, reason = "a bench that goes wrong must stop")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a bench that goes wrong must stop"
+)]
 
 mod populations;
 

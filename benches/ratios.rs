@@ -4,7 +4,12 @@
 //! `cargo bench --bench ratios [-- --quick]`. The baselines are what anybody would write first: a
 //! flat bitset over the span of the numbers, and a hashbrown set; neither prefetches.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, reason = "a bench that goes wrong must stop")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a bench that goes wrong must stop"
+)]
 
 mod populations;
 

@@ -7,13 +7,13 @@ use tokio::{
     sync::{Semaphore, oneshot, watch},
     task::JoinHandle,
 };
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::Server as Transport;
+use tonic::transport::{Server as Transport, server::TcpIncoming};
 use tonic_health::ServingStatus;
 
 use crate::{
     caps,
     clock::Clock,
+    reader::Reader,
     recovery,
     service::{Services, Streams},
     store::StoreError,
@@ -96,7 +96,7 @@ impl Server {
         let address = listener.local_addr().map_err(|error| AppError::Listen(listen, error))?;
 
         let revision = books.view.revision;
-        let store = Arc::clone(&books.store);
+        let reader = Reader::new(Arc::clone(&books.store));
         let published = Arc::new(Published::new(books.view.clone()));
         let limits = Limits {
             queued_tasks: caps::QUEUED_TASKS,
@@ -108,7 +108,7 @@ impl Server {
         let services = Services {
             published,
             writer: writer.handle(),
-            store,
+            reader,
             streams: Arc::new(Streams::default()),
             room: Arc::new(Semaphore::new(caps::FILTER_KIB)),
         };
@@ -126,12 +126,14 @@ impl Server {
             .http2_keepalive_timeout(Some(caps::KEEPALIVE_ANSWER))
             .initial_stream_window_size(caps::STREAM_WINDOW)
             .initial_connection_window_size(caps::CONNECTION_WINDOW)
-            .tcp_nodelay(true)
             .add_routes(routes.routes())
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
-                // An error means that the server was dropped: stop as well.
-                drop(stopped.await);
-            });
+            .serve_with_incoming_shutdown(
+                TcpIncoming::from(listener).with_nodelay(Some(true)),
+                async {
+                    // An error means that the server was dropped: stop as well.
+                    drop(stopped.await);
+                },
+            );
         let transport = tokio::spawn(transport);
         Ok(Self { address, revision, stop, transport, writer, health })
     }

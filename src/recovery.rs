@@ -31,7 +31,7 @@ use crate::{
         Checkpoint, DIRECTORY_BLOCK, EventKind, Opened, PageRow, PlaneSum, Store, StoreError,
         StoredChange, StoredPolicy,
     },
-    writer::{Books, Pages, PolicyConditions, derive},
+    writer::{Books, Due, Pages, PolicyConditions, derive},
 };
 
 /// Opens the store in `folder`, makes one if there is none, and brings its
@@ -87,6 +87,7 @@ pub fn open(folder: &Path, clock: Clock) -> Result<Books, StoreError> {
         pages: Pages { revision: checkpoint.revision, ..Pages::default() },
         dirty: Default::default(),
         next_end: None,
+        due: Due::default(),
         clock,
     };
     load_pages(&mut books, &checkpoint)?;

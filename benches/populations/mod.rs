@@ -1,8 +1,11 @@
 //! The populations and lists of `performance.md`, made from a seed.
 
 #![allow(dead_code, reason = "each bench uses a part")]
-#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a bench that goes wrong must stop")]
-
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a bench that goes wrong must stop"
+)]
 #![allow(clippy::inconsistent_digit_grouping, reason = "numbers are grouped as they are dialled")]
 
 use rand::rngs::SmallRng;

@@ -6,6 +6,7 @@
 //! the spans that could still decide rather than the last one that arrived.
 
 use super::{
+    decide::ends_by_later_grant,
     reason::Reason,
     scope::{ChannelId, Level, TypeSelector, Width},
 };
@@ -242,27 +243,30 @@ impl ContactState {
             })
     }
 
-    /// Whether a suppression stored at `time` is still in force at clock time
-    /// `now`; see [`ContactState::withdrawal_in_force`].
+    /// Whether a suppression stored as `span` is still in force at clock time
+    /// `now`; see [`ContactState::withdrawal_in_force`]. Another span of the
+    /// entry does not speak for it: that one may end earlier.
     #[must_use]
     pub fn suppression_in_force(
         &self,
         channel: ChannelId,
         reason: Reason,
-        time: i64,
+        span: &Span,
         now: i64,
     ) -> bool {
         let entry =
             self.suppressions.iter().find(|each| each.channel == channel && each.reason == reason);
-        let active = entry.and_then(|entry| entry.active(now));
-        active.is_some_and(|span| {
-            span.since >= time
-                && !self.consents.iter().any(|record| {
-                    record.status == Status::Granted
-                        && record.consent_time > span.since
-                        && channel.covers(record.level.channel())
-                })
-        })
+        let stands = entry.is_some_and(|entry| {
+            span.end() > now && entry.lifted.is_none_or(|(lifted, _)| span.since >= lifted)
+        });
+        let granted_since = || {
+            self.consents.iter().any(|record| {
+                record.status == Status::Granted
+                    && record.consent_time > span.since
+                    && channel.covers(record.level.channel())
+            })
+        };
+        stands && !(ends_by_later_grant(reason) && granted_since())
     }
 
     fn entry(&mut self, channel: ChannelId, reason: Reason) -> &mut SuppressionEntry {

@@ -112,6 +112,15 @@ fn entries_take_at_most_32_bytes() {
     }
 }
 
+/// Stops the reader also when the writer fails, so that the test ends.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_reader_never_sees_a_wrong_ordinal_while_the_writer_works() {
     const NUMBERS: u64 = 4_000;
@@ -131,6 +140,7 @@ fn a_reader_never_sees_a_wrong_ordinal_while_the_writer_works() {
             }
             seen
         });
+        let stop = Stop(&done);
         for generation in 0..60 {
             for number in 0..NUMBERS {
                 directory
@@ -143,7 +153,7 @@ fn a_reader_never_sees_a_wrong_ordinal_while_the_writer_works() {
             let gone: Vec<u128> = (0..NUMBERS).map(fingerprint).collect();
             assert_eq!(directory.remove(&gone), Ok(NUMBERS));
         }
-        done.store(true, Ordering::Relaxed);
+        drop(stop);
         assert!(reader.join().unwrap() > 0, "the reader saw nothing");
     });
 }

@@ -24,6 +24,8 @@ use std::sync::Arc;
 
 use super::page_thin;
 
+pub use super::page_bytes::PageError;
+
 /// Contact IDs a page can hold.
 pub const PAGE_IDS: usize = 1 << 16;
 

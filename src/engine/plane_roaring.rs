@@ -1,5 +1,10 @@
 //! A plane against a Roaring audience, page by page.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "hot path: `keep` writes no farther than the members it made room for"
+)]
+
 use roaring::{RoaringBitmap, RoaringTreemap};
 
 use super::page::{Form, Page};
@@ -31,8 +36,7 @@ impl Plane {
             let count = audience.range_cardinality(start..=end) as usize;
             if let (Some(rest), Some(page)) = (buffer.get_mut(..count - 1), page) {
                 let rest = members.next_many(rest);
-                let here = std::iter::once(first).chain(rest.iter().copied());
-                found.extend(here.filter(|&member| page.contains(member as u16)));
+                keep(page, std::iter::once(first).chain(rest.iter().copied()), count, &mut found);
                 continue;
             }
             if let Some(page) = page {
@@ -46,6 +50,18 @@ impl Plane {
         both |= RoaringBitmap::from_sorted_iter(found).unwrap_or_default();
         both
     }
+}
+
+/// Appends those of `count` members that are in the page. Which are is as good as random, so each
+/// is written and then kept or not, without a branch.
+fn keep(page: &Page, members: impl Iterator<Item = u32>, count: usize, found: &mut Vec<u32>) {
+    let mut kept = found.len();
+    found.resize(kept + count, 0);
+    for member in members {
+        found[kept] = member;
+        kept += usize::from(page.contains(member as u16));
+    }
+    found.truncate(kept);
 }
 
 /// The members of a page as a bitmap, `start` being the lower half of its first ID.

@@ -1,5 +1,6 @@
 //! The record that decided on a contact.
 
+use super::Reader;
 use crate::{
     domain::{
         contact::ContactRef,
@@ -8,7 +9,7 @@ use crate::{
         state::ContactState,
         time::Now,
     },
-    store::{ContactKey, Store, StoreError, StoredChange},
+    store::{ContactKey, StoreError, StoredChange},
 };
 
 /// An event of the ledger with its revision and recorded time.
@@ -22,32 +23,34 @@ pub struct Record {
     pub stored: StoredChange,
 }
 
-/// The record that decides on a contact in a scope, if one does.
-///
-/// It reads the ledger as it is now, which may be a revision ahead of the view
-/// that gave the verdict.
-///
-/// # Errors
-/// The ledger cannot be read.
-pub fn deciding_record(
-    store: &Store,
-    rules: &ScopeRules,
-    contact: ContactRef,
-    now: Now,
-) -> Result<Option<Record>, StoreError> {
-    let keys = [rules.scope.brand, BrandId::ALL]
-        .map(|brand| ContactKey::new(store.secret(), brand, contact));
-    let mut states = store.states(&keys)?.into_iter().map(|row| row.map(|row| row.state));
-    let nothing = ContactState::default();
-    let (brand, all_brands) = (states.next().flatten(), states.next().flatten());
-    let known = Known {
-        brand: brand.as_ref().unwrap_or(&nothing),
-        all_brands: all_brands.as_ref().unwrap_or(&nothing),
-        erased: [None; 2],
-    };
-    let Some(revision) = decide(known, rules, now).revision else { return Ok(None) };
-    let Some(row) = store.event(revision)? else { return Ok(None) };
-    let Some((_, payload)) = row.body else { return Ok(None) };
-    let stored = StoredChange::decode(&payload)?;
-    Ok(Some(Record { revision, recorded_time: row.recorded_time, stored }))
+impl Reader {
+    /// The record that decides on a contact in a scope, if one does.
+    ///
+    /// It reads the ledger as it is now, which may be a revision ahead of the view
+    /// that gave the verdict.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn deciding_record(
+        &self,
+        rules: &ScopeRules,
+        contact: ContactRef,
+        now: Now,
+    ) -> Result<Option<Record>, StoreError> {
+        let keys = [rules.scope.brand, BrandId::ALL]
+            .map(|brand| ContactKey::new(self.store.secret(), brand, contact));
+        let mut states = self.store.states(&keys)?.into_iter().map(|row| row.map(|row| row.state));
+        let nothing = ContactState::default();
+        let (brand, all_brands) = (states.next().flatten(), states.next().flatten());
+        let known = Known {
+            brand: brand.as_ref().unwrap_or(&nothing),
+            all_brands: all_brands.as_ref().unwrap_or(&nothing),
+            erased: [None; 2],
+        };
+        let Some(revision) = decide(known, rules, now).revision else { return Ok(None) };
+        let Some(row) = self.store.event(revision)? else { return Ok(None) };
+        let Some((_, payload)) = row.body else { return Ok(None) };
+        let stored = StoredChange::decode(&payload)?;
+        Ok(Some(Record { revision, recorded_time: row.recorded_time, stored }))
+    }
 }

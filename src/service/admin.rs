@@ -68,11 +68,10 @@ impl AdminService for Services {
         _request: Request<GetStatisticsRequest>,
     ) -> Result<Response<GetStatisticsResponse>, Status> {
         let view = self.published.load();
-        let chain_head = self.store.event(view.revision).map_err(|error| {
+        let chain_head = self.reader.chain(view.revision).map_err(|error| {
             tracing::error!(%error, "the last event could not be read");
             status(tonic::Code::Internal, "LEDGER_UNREADABLE", "the ledger could not be read")
         })?;
-        let chain_head = chain_head.map_or([0; 32], |row| row.hash(view.revision));
         // Measuring planes walks their pages.
         let planes = tokio::task::block_in_place(|| {
             view.planes

@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     caps,
-    domain::{event::Change, policy::Policy},
+    domain::{
+        event::{Change, ChangeKind},
+        policy::Policy,
+    },
     proto::v1::{
         EventResult, ImportItem, ImportRequest, ImportResponse, LiftRequest, LiftResponse, Outcome,
         RecordRequest, RecordResponse, RejectedItem, SuppressRequest, SuppressResponse,
@@ -63,10 +66,14 @@ impl ConsentService for Services {
 
 /// A chunk on its way: what became of its items, in order, once it is known.
 struct Pending {
-    checked: Vec<Option<Refusal>>,
+    checked: Vec<Checked>,
     /// None if nothing was left to commit.
     committed: Option<Enqueued>,
 }
+
+/// An event that was submitted, by the name of the field that holds its time,
+/// or why it was not.
+type Checked = Result<&'static str, Refusal>;
 
 impl Services {
     async fn write<T>(
@@ -174,39 +181,44 @@ impl Services {
     }
 }
 
-/// Checks events: the changes to submit, and for each event its refusal, if it
-/// was refused already.
+/// Checks events: the changes to submit, and for each event whether it is among them.
 fn check<T>(
     policy: &Policy,
     events: Vec<T>,
     read: impl Fn(&Policy, T) -> Result<Change, Refusal>,
-) -> (Vec<Change>, Vec<Option<Refusal>>) {
+) -> (Vec<Change>, Vec<Checked>) {
     let mut changes = Vec::with_capacity(events.len());
     let checked = events
         .into_iter()
-        .map(|event| match read(policy, event) {
-            Ok(change) => {
-                changes.push(change);
-                None
-            }
-            Err(refusal) => Some(refusal),
+        .map(|event| {
+            let change = read(policy, event)?;
+            let time = match &change.kind {
+                ChangeKind::Consent(_) => "consent_time",
+                ChangeKind::Suppression(_) => "since",
+                ChangeKind::Lift(_) => "time",
+            };
+            changes.push(change);
+            Ok(time)
         })
         .collect();
     (changes, checked)
 }
 
 /// One result per event, in order.
-fn results(checked: Vec<Option<Refusal>>, committed: Committed) -> Vec<EventResult> {
+fn results(checked: Vec<Checked>, committed: Committed) -> Vec<EventResult> {
     let mut outcomes = committed.outcomes.into_iter();
     checked
         .into_iter()
-        .map(|refusal| match refusal {
-            Some(refusal) => result(Err(refusal)),
-            None => result(outcomes.next().ok_or_else(|| {
-                // The writer answers every change; without an answer nothing
-                // may be taken for recorded.
-                Refusal::invalid("", "the server lost the outcome: repeat the event")
-            })),
+        .map(|checked| match checked {
+            Err(refusal) => result(Err(refusal), ""),
+            Ok(time) => {
+                let outcome = outcomes.next().ok_or_else(|| {
+                    // The writer answers every change; without an answer nothing
+                    // may be taken for recorded.
+                    Refusal::invalid("", "the server lost the outcome: repeat the event")
+                });
+                result(outcome, time)
+            }
         })
         .collect()
 }

@@ -27,7 +27,7 @@ use crate::{
             filter_service_server::FilterServiceServer,
         },
     },
-    store::Store,
+    reader::Reader,
     writer::{Published, WriterHandle},
 };
 
@@ -38,8 +38,8 @@ pub struct Services {
     pub published: Arc<Published>,
     /// Takes writes.
     pub writer: WriterHandle,
-    /// For reading single records.
-    pub store: Arc<Store>,
+    /// Reads single records.
+    pub reader: Reader,
     /// The filter streams that are open.
     pub streams: Arc<Streams>,
     /// Room for batches being filtered, in KiB.

@@ -30,17 +30,18 @@ impl From<NotDeclared> for Refusal {
     }
 }
 
-impl From<Rejection> for Refusal {
-    fn from(rejection: Rejection) -> Self {
+impl Refusal {
+    /// What the writer refused. `time` is the field that holds the event's time.
+    fn by_writer(rejection: Rejection, time: &str) -> Self {
         match rejection {
             Rejection::TimeMissing => Self::invalid(
-                "time",
+                time,
                 "a grant or a lift needs the time at which it was given; only opt-outs may come \
                  without one",
             ),
             Rejection::TimeAhead => Self::new(
                 RejectCode::TimeAhead,
-                "time",
+                time,
                 "the time lies more than five minutes ahead of this server's clock: check the clocks \
                  and the time zone",
             ),
@@ -52,7 +53,7 @@ impl From<Rejection> for Refusal {
             ),
             Rejection::Erased => Self::new(
                 RejectCode::Erased,
-                "consent_time",
+                time,
                 "the contact was erased after this; only a newer consent can bring it back",
             ),
             Rejection::AddressClash => Self::new(
@@ -64,15 +65,16 @@ impl From<Rejection> for Refusal {
     }
 }
 
-/// The result of an event as callers see it.
-pub(super) fn result(outcome: Result<Outcome, Refusal>) -> EventResult {
+/// The result of an event as callers see it. `time` is the field that holds
+/// the event's time.
+pub(super) fn result(outcome: Result<Outcome, Refusal>, time: &str) -> EventResult {
     let (outcome, revision, refusal) = match outcome {
         Ok(Outcome::Applied(revision)) => (WireOutcome::Applied, revision, None),
         Ok(Outcome::Superseded(revision)) => (WireOutcome::Superseded, revision, None),
         Ok(Outcome::Duplicate(revision)) => (WireOutcome::Duplicate, revision, None),
         Ok(Outcome::KeyReused(revision)) => (WireOutcome::KeyReused, revision, None),
         Ok(Outcome::Rejected(rejection)) => {
-            (WireOutcome::Rejected, 0, Some(Refusal::from(rejection)))
+            (WireOutcome::Rejected, 0, Some(Refusal::by_writer(rejection, time)))
         }
         Err(refusal) => (WireOutcome::Rejected, 0, Some(refusal)),
     };

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     checkpoint::Pages,
+    due::Due,
     edits::{DirtyPages, Edits, Reach, Subject},
     publish::Published,
 };
@@ -54,6 +55,8 @@ pub struct Books {
     pub dirty: DirtyPages,
     /// The next time at which something ends by itself.
     pub next_end: Option<i64>,
+    /// What is prepared for the coming minute.
+    pub due: Due,
     /// The clock.
     pub clock: Clock,
 }
@@ -191,7 +194,7 @@ impl Books {
     }
 
     /// What is said for all brands bears on every brand; each contact once a brand.
-    fn expand_all_brands(&self, entries: &[Entry]) -> Vec<Entry> {
+    pub(super) fn expand_all_brands(&self, entries: &[Entry]) -> Vec<Entry> {
         let mut expanded: HashSet<Entry> = HashSet::with_capacity(entries.len());
         for (brand, contact) in entries {
             if *brand == BrandId::ALL {

@@ -35,15 +35,19 @@ impl Group<'_> {
             TimeError::Missing => Rejection::TimeMissing,
             TimeError::Ahead => Rejection::TimeAhead,
         })?;
-        let mut key_reused = false;
+        let (mut key, mut key_reused) = (item.key, false);
         if let Some(first) = self.keys.get(&item.key).copied() {
             if first.content == item.content {
                 if !self.says_something_new(item, &first) {
                     return Ok(Outcome::Duplicate(first.revision));
                 }
             } else if change.only_suppresses() {
-                // No opt-out is lost to somebody's numbering (R2).
-                key_reused = true;
+                // No opt-out is lost to somebody's numbering (R2). Said again
+                // it is a repeat like any other.
+                if let Some(first) = self.keys.get(&item.reused_key) {
+                    return Ok(Outcome::Duplicate(first.revision));
+                }
+                (key, key_reused) = (item.reused_key, true);
             } else {
                 return Err(Rejection::KeyTaken);
             }
@@ -54,10 +58,8 @@ impl Group<'_> {
         let revision = self.tip.revision + 1;
         let entry = (change.brand, contact);
         let applied = self.apply(entry, item, effective, revision);
-        self.keys.insert(
-            item.key,
-            KeyRow { revision, content: item.content, effective_time: effective },
-        );
+        self.keys
+            .insert(key, KeyRow { revision, content: item.content, effective_time: effective });
         self.reappear(change, contact, effective);
 
         let stored = StoredChange { change: change.clone(), contact, effective_time: effective };
@@ -103,11 +105,16 @@ impl Group<'_> {
                 // not see them, and rather counts once too often.
                 let sees_grants =
                     change.brand != BrandId::ALL || !ends_by_later_grant(suppression.reason);
+                let span = Span {
+                    since: first.effective_time,
+                    expires_at: suppression.expires_at,
+                    revision: first.revision,
+                };
                 sees_grants
                     && state.suppression_in_force(
                         suppression.channel,
                         suppression.reason,
-                        first.effective_time,
+                        &span,
                         self.now.suppressions,
                     )
             }

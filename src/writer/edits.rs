@@ -23,7 +23,20 @@ use crate::{
 /// Changes to planes, gathered over many contacts. A contact is decided on at
 /// most once per set.
 #[derive(Default)]
-pub struct Edits(HashMap<(usize, ContactKind, PlaneRole), Vec<(u64, bool)>>);
+pub struct Edits(HashMap<PlaneSlot, Vec<(u64, bool)>>);
+
+/// Where a plane stands: its scope by position, its kind and role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PlaneSlot {
+    /// The scope's position in the policy.
+    pub position: usize,
+    /// The scope's brand.
+    pub brand: BrandId,
+    /// The kind of contacts.
+    pub kind: ContactKind,
+    /// What being in the plane means.
+    pub role: PlaneRole,
+}
 
 /// A contact to decide on, within a brand.
 #[derive(Clone, Copy)]
@@ -75,10 +88,8 @@ impl Edits {
                 continue;
             }
             let mut put = |role, member| {
-                self.0
-                    .entry((position, contact.kind, role))
-                    .or_default()
-                    .push((contact.id, member));
+                let slot = PlaneSlot { position, brand, kind: contact.kind, role };
+                self.0.entry(slot).or_default().push((contact.id, member));
             };
             put(PlaneRole::Verdict, in_verdict_plane(rules.regime, decided));
             for reason in stale(kind_planes, contact.id, decided) {
@@ -96,9 +107,15 @@ impl Edits {
         self.0.is_empty()
     }
 
+    /// The changes by plane, in no particular order.
+    pub(super) fn into_changes(self) -> impl Iterator<Item = (PlaneSlot, Vec<(u64, bool)>)> {
+        self.0.into_iter()
+    }
+
     /// Makes the changes, and notes the pages that they touch.
     pub fn apply(self, policy: &Policy, planes: &mut Planes, dirty: &mut DirtyPages) {
-        for ((position, kind, role), mut changes) in self.0 {
+        for (slot, mut changes) in self.0 {
+            let PlaneSlot { position, kind, role, .. } = slot;
             let Some(rules) = policy.scopes().get(position) else { continue };
             changes.sort_unstable_by_key(|(id, _)| *id);
             let pages = dirty.0.entry(PlaneId { scope: rules.scope, kind, role }).or_default();

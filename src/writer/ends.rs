@@ -1,12 +1,16 @@
 //! Ends: consents and suppressions that end by themselves, when their time comes (R6).
 
+use std::sync::Arc;
+
 use super::{
     books::{Books, Entry},
+    due::Masks,
     edits::Edits,
     outcome::WriteError,
 };
 use crate::{
     domain::{contact::ContactRef, time::Now},
+    engine::view::Planes,
     store::{Batch, StoreError},
 };
 
@@ -17,25 +21,23 @@ impl Books {
     /// # Errors
     /// The disk failed (A10).
     pub(super) fn advance(&mut self) -> Result<Now, WriteError> {
-        let before = self.view.now;
         let now = self.now();
-        let clock_stepped_back = now.suppressions < before.suppressions;
+        let clock_stepped_back = now.suppressions < self.view.now.suppressions;
         let is_due = self.next_end.is_some_and(|next| next <= now.consents);
         if is_due || clock_stepped_back {
-            let mut edits = Edits::default();
-            let entries = self.ended_between(before, now)?;
-            self.decide_stored(&entries, now, &mut edits)?;
-            self.next_end = self.next_end_after(now)?;
-            if !edits.is_empty() {
+            let (masks, edits) = self.what_ended(now)?;
+            if !edits.is_empty() || !masks.is_empty() {
                 // Durable before visible (A2): after a crash and a clock set
                 // back, what was shown as ended must stay ended.
                 self.tip.high_water = now.consents;
                 let mut batch = Batch::new(&self.store);
                 batch.tip(&self.tip)?;
                 batch.commit()?;
+                self.apply_masks(masks);
                 self.apply(edits);
             }
         }
+        self.due.settled(now.consents);
         self.view.now = now;
         Ok(now)
     }
@@ -46,10 +48,8 @@ impl Books {
     /// The disk failed.
     pub fn catch_up(&mut self) -> Result<(), StoreError> {
         let now = self.now();
-        let mut edits = Edits::default();
-        let entries = self.ended_between(self.view.now, now)?;
-        self.decide_stored(&entries, now, &mut edits)?;
-        self.next_end = self.next_end_after(now)?;
+        self.due.reset(self.view.now.consents);
+        let (_, edits) = self.what_ended(now)?;
         self.apply(edits);
         self.view.now = now;
         Ok(())
@@ -61,31 +61,62 @@ impl Books {
         Now { consents: clock.max(high_water), suppressions: clock }
     }
 
-    /// The contacts with an end that lies between two instants, on either of
-    /// the two time lines.
-    fn ended_between(&self, before: Now, now: Now) -> Result<Vec<Entry>, StoreError> {
-        let times = [before.consents, before.suppressions, now.consents, now.suppressions];
-        let unmoved = before.consents == now.consents;
-        let (from, until) = if unmoved {
-            // Only suppressions moved: the clock stands behind the high water.
-            (before.suppressions.min(now.suppressions), before.suppressions.max(now.suppressions))
+    /// What changes from the view's instant to another: masks for what was
+    /// prepared, and decisions on the rest.
+    fn what_ended(&mut self, now: Now) -> Result<(Masks, Edits), StoreError> {
+        let before = self.view.now;
+        let in_step = before.consents == before.suppressions && now.consents == now.suppressions;
+        let (masks, mut entries, from, until) = if in_step {
+            let taken = self.due.take(now.consents);
+            (taken.masks, taken.entries, taken.unprepared_from, now.consents)
         } else {
-            let [a, b, c, d] = times;
-            (a.min(b).min(c).min(d), a.max(b).max(c).max(d))
+            // The clock stands behind the high water, or did: the two time
+            // lines differ, and nothing is prepared for that.
+            self.due.reset(now.consents);
+            let mut from = before.suppressions.min(now.suppressions);
+            let mut until = before.suppressions.max(now.suppressions);
+            if now.consents > before.consents {
+                from = from.min(before.consents);
+                until = until.max(now.consents);
+            }
+            (Masks::default(), Vec::new(), from, until)
         };
-        let mut entries = Vec::new();
         for end in self.store.ends(from, until)? {
             let (_, key, id) = end?;
             let kind =
                 key.kind().ok_or_else(|| StoreError::refused("an end names no kind of contact"))?;
             entries.push((key.brand(), ContactRef { kind, id }));
         }
-        Ok(entries)
+        let mut edits = Edits::default();
+        self.decide_stored(&entries, now, &mut edits)?;
+        let next =
+            self.store.ends(now.consents.min(now.suppressions), i64::MAX)?.next().transpose()?;
+        self.next_end = next.map(|(due, ..)| due);
+        Ok((masks, edits))
     }
 
-    fn next_end_after(&self, now: Now) -> Result<Option<i64>, StoreError> {
-        let from = now.consents.min(now.suppressions);
-        let next = self.store.ends(from, i64::MAX)?.next().transpose()?;
-        Ok(next.map(|(due, ..)| due))
+    fn apply_masks(&mut self, masks: Masks) {
+        if !masks.is_empty() {
+            let mut planes = Planes::clone(&self.view.planes);
+            masks.apply(&self.view.policy, &mut planes, &mut self.dirty);
+            self.view.planes = Arc::new(planes);
+        }
+    }
+
+    /// Notes for the prepared ends what a commit recorded.
+    pub(super) fn note_commit(
+        &mut self,
+        touched: impl Iterator<Item = Entry>,
+        ends: impl Iterator<Item = (i64, Entry)>,
+    ) {
+        for entry in touched {
+            self.due.touched(entry);
+        }
+        let now = self.view.now.consents.min(self.view.now.suppressions);
+        // What has ended already was decided on as ended.
+        for (due, entry) in ends.filter(|(due, _)| *due > now) {
+            self.due.ends(due, entry);
+            self.next_end = Some(self.next_end.map_or(due, |next| next.min(due)));
+        }
     }
 }

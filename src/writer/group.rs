@@ -71,7 +71,7 @@ impl Books {
         let mut group = Group::read(self, &items, now)?;
         let outcomes: Vec<Outcome> = items.iter().map(|item| group.decide(item, salts)).collect();
         group.load_other_brands()?;
-        let Finished { tip, edits, registered, marks, next_end } = group.finish()?;
+        let Finished { tip, edits, registered, marks, touched, ends } = group.finish()?;
         if tip.revision != self.tip.revision {
             let mut registered: Vec<_> = registered.into_iter().collect();
             registered.sort_unstable_by_key(|(_, (ordinal, _))| *ordinal);
@@ -91,7 +91,7 @@ impl Books {
                 self.view.erased = self.unknown_erased();
             }
             self.apply(edits);
-            self.next_end = [self.next_end, next_end].into_iter().flatten().min();
+            self.note_commit(touched.into_iter(), ends.into_iter());
             self.view.directories = self.directories();
             self.view.revision = tip.revision;
         }
@@ -104,13 +104,17 @@ struct Finished {
     edits: Edits,
     registered: Registered,
     marks: HashMap<Fingerprint, ErasedMark>,
-    next_end: Option<i64>,
+    touched: Vec<Entry>,
+    ends: Vec<(i64, Entry)>,
 }
 
 impl<'a> Group<'a> {
     /// Reads all rows that the changes can need, many at once.
     fn read(books: &'a Books, items: &[Item<'_>], now: Now) -> Result<Self, WriteError> {
-        let hashes: Vec<KeyHash> = items.iter().map(|item| item.key).collect();
+        let may_be_reused =
+            |item: &&Item<'_>| !item.change.event_key.is_empty() && item.change.only_suppresses();
+        let reused = items.iter().filter(may_be_reused).map(|item| item.reused_key);
+        let hashes: Vec<KeyHash> = items.iter().map(|item| item.key).chain(reused).collect();
         let found = books.store.event_keys(&hashes)?;
         let keys = hashes
             .into_iter()
@@ -216,7 +220,13 @@ impl<'a> Group<'a> {
             edits,
             registered: self.registered,
             marks: self.marks,
-            next_end: self.ends.iter().map(|(due, _)| *due).min(),
+            touched: self
+                .states
+                .iter()
+                .filter(|(_, touched)| !touched.reach.is_empty())
+                .map(|(entry, _)| *entry)
+                .collect(),
+            ends: self.ends,
         })
     }
 

@@ -87,6 +87,7 @@ impl Writer {
             salts: rand::make_rng(),
             checkpoint: Arc::clone(&checkpoint),
             checkpointed: Instant::now(),
+            ticked: Instant::now(),
         };
         let thread = thread::Builder::new().name("writer".to_owned()).spawn(move || {
             // Told however the thread ends, by a panic too: the server must
@@ -222,15 +223,24 @@ struct Work {
     salts: StdRng,
     checkpoint: Arc<AtomicU64>,
     checkpointed: Instant,
+    ticked: Instant,
 }
 
 impl Work {
     fn run(&mut self) -> Result<(), WriteError> {
         loop {
-            let task = match self.tasks.recv_timeout(TICK) {
+            let to_prepare = self.books.due.is_behind(self.books.view.now, self.books.next_end);
+            let patience = if to_prepare { Duration::ZERO } else { TICK };
+            let task = match self.tasks.recv_timeout(patience) {
                 Ok(task) => task,
                 Err(RecvTimeoutError::Timeout) => {
-                    self.tick()?;
+                    if to_prepare {
+                        self.books.prepare_ends()?;
+                    }
+                    if self.ticked.elapsed() >= TICK {
+                        self.ticked = Instant::now();
+                        self.tick()?;
+                    }
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => Task::Stop,

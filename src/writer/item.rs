@@ -19,6 +19,9 @@ pub(super) struct Item<'a> {
     pub content: ContentDigest,
     /// Of the caller's key, or of the content where there is none.
     pub key: KeyHash,
+    /// Of the key and the content: where an opt-out is remembered whose key
+    /// was used with other content before.
+    pub reused_key: KeyHash,
 }
 
 impl<'a> Item<'a> {
@@ -29,8 +32,15 @@ impl<'a> Item<'a> {
         } else {
             scoped_key(change)
         };
-        let key = KeyHash(books.view.secret.fingerprint(&identity));
-        Self { change, contact: books.contact(&change.address), content, key }
+        let hash = |identity: &[u8]| KeyHash(books.view.secret.fingerprint(identity));
+        let reused = [b"reused".as_slice(), &content, &identity].concat();
+        Self {
+            change,
+            contact: books.contact(&change.address),
+            content,
+            key: hash(&identity),
+            reused_key: hash(&reused),
+        }
     }
 }
 

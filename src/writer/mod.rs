@@ -8,6 +8,7 @@ mod books;
 mod checkpoint;
 mod decision;
 mod derive;
+mod due;
 mod edits;
 mod ends;
 mod group;
@@ -20,7 +21,11 @@ mod publish;
 pub use books::Books;
 pub use checkpoint::Pages;
 pub use derive::derive;
+pub use due::Due;
 pub use handle::{Enqueued, Limits, Writer, WriterHandle};
 pub use outcome::{Committed, Outcome, PolicyChange, Rejection, ScopeChange, WriteError};
 pub use policy::PolicyConditions;
 pub use publish::Published;
+
+#[cfg(test)]
+mod due_tests;

@@ -111,6 +111,7 @@ impl Books {
         self.policy_revision = revision;
         self.next_end =
             [self.next_end, ends.iter().map(|(due, ..)| *due).min()].into_iter().flatten().min();
+        self.due.reset(now.consents);
         // Old planes leave the disk with the next checkpoint, new ones come.
         let old = Arc::clone(&self.view.planes);
         self.dirty.all(&self.view.policy, &old);

@@ -2,14 +2,15 @@
 
 use super::random::{Permutation, Random};
 
-/// Prefixes of Turkish mobile operators, after the country code.
-const OPERATORS: [u64; 30] = [
+/// Prefixes of Turkish mobile operators, after the country code. Of 561 only a
+/// part is allocated, so its numbers would mostly be refused; it is left out.
+const OPERATORS: [u64; 29] = [
     501, 505, 506, 507, 530, 531, 532, 533, 534, 535, 536, 537, 538, 539, 541, 542, 543, 544, 545,
-    546, 547, 548, 549, 551, 552, 553, 554, 555, 559, 561,
+    546, 547, 548, 549, 551, 552, 553, 554, 555, 559,
 ];
 /// Numbers of one operator prefix.
 const NUMBERS_PER_PREFIX: u64 = 10_000_000;
-/// All Turkish mobile numbers: 300 million.
+/// All of their numbers: 290 million.
 const TURKISH_MOBILES: u64 = OPERATORS.len() as u64 * NUMBERS_PER_PREFIX;
 
 /// The most people that there can be. As many again must be left over, who are
@@ -70,7 +71,7 @@ impl People {
     }
 
     /// The Turkish mobile of person `number`: random in order, and nobody
-    /// else's. `None` beyond 300 million.
+    /// else's. `None` beyond 290 million.
     #[must_use]
     pub fn mobile(&self, number: u64) -> Option<u64> {
         let place = self.mobiles.get(number)?;
