@@ -19,7 +19,7 @@ fail() {
 }
 
 step "Build (RocksDB takes some 25 minutes, once a machine)"
-cargo build --release --locked --bin sendgate
+cargo build --release --locked --workspace
 sendgate="$CARGO_TARGET_DIR/release/sendgate"
 export SENDGATE_BRAND=main
 

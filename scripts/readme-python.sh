@@ -4,7 +4,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 source scripts/server.sh
 
-cargo build --release --locked --bin sendgate
+cargo build --release --locked --workspace
 sendgate="$CARGO_TARGET_DIR/release/sendgate"
 
 venv="$(dirname "$CARGO_TARGET_DIR")/python"

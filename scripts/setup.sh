@@ -12,10 +12,16 @@ as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
 }
 
+# The library itself, not libclang-cpp, which LLVM's tools bring along; and the
+# compiler's own headers, which it reads.
+have_libclang() {
+    compgen -G '/usr/lib/llvm-*/lib/libclang[.-][s0-9]*' >/dev/null &&
+        compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null
+}
+
 missing_packages() {
     have c++ && have make || echo build-essential
-    [ -n "${LIBCLANG_PATH:-}" ] || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null ||
-        echo libclang-dev
+    [ -n "${LIBCLANG_PATH:-}" ] || have_libclang || echo libclang-dev
     have curl || echo curl
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     have python3 || echo python3

@@ -234,11 +234,13 @@ async fn reconnect<T>(
     in_flight: usize,
 ) -> Result<Connection, ClientError> {
     let (requests, outgoing) = mpsc::channel(in_flight);
+    let responses =
+        client.consent_service().import(ReceiverStream::new(outgoing)).await?.into_inner();
+    // Only once the stream stands: a call that is dropped half-way has then
+    // sent nothing that would come back as a duplicate.
     for chunk in pending {
         let _ = requests.try_send(chunk.request.clone());
     }
-    let responses =
-        client.consent_service().import(ReceiverStream::new(outgoing)).await?.into_inner();
     Ok(Connection { requests, responses, done: 0, counts: Counts::default() })
 }
 

@@ -210,7 +210,13 @@ fn check_tip(database: &DB, tip: &Tip) -> Result<(), StoreError> {
         )));
     }
     let chain = match last.value() {
-        Some(bytes) => EventRow::decode(bytes)?.hash(tip.revision),
+        Some(bytes) => {
+            let row = EventRow::decode(bytes)?;
+            if !row.body_matches() {
+                return Err(StoreError::refused("the payload of its last event was changed"));
+            }
+            row.hash(tip.revision)
+        }
         None => [0; 32],
     };
     if chain != tip.chain {
