@@ -77,7 +77,7 @@ fn commit(criterion: &mut Criterion) {
         });
     }
     group.finish();
-    writer.stop();
+    writer.stop().unwrap();
 }
 
 criterion_group!(benches, commit);

@@ -82,7 +82,8 @@ pub struct Server {
 
 impl Server {
     /// Opens the store, brings it up to date, and serves. It answers from the
-    /// first request on: nothing listens before the store is ready.
+    /// first request on: nothing listens before the store is ready. Needs a
+    /// runtime of several threads: long batches leave the one they are on.
     ///
     /// # Errors
     /// [`AppError`].
@@ -172,8 +173,8 @@ impl Server {
         }
         let writer = self.writer;
         // Joining a thread waits; not on a thread that serves others.
-        drop(tokio::task::spawn_blocking(move || writer.stop()).await);
-        if failed { Err(AppError::Writer) } else { Ok(()) }
+        let stopped = tokio::task::spawn_blocking(move || writer.stop()).await;
+        if matches!(stopped, Ok(Ok(()))) { Ok(()) } else { Err(AppError::Writer) }
     }
 }
 

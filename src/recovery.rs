@@ -64,6 +64,7 @@ pub fn open(folder: &Path, clock: Clock) -> Result<Books, StoreError> {
             suppressions: checkpoint.suppressions_until,
         },
         policy: Arc::new(policy),
+        policy_revision,
         planes: Arc::new(planes),
         directories: Directories {
             email: email.handle(),
@@ -111,6 +112,10 @@ pub fn open(folder: &Path, clock: Clock) -> Result<Books, StoreError> {
     }
     Ok(books)
 }
+
+/// Stands in a directory's block for an address that was erased; its row holds
+/// an empty text.
+const ERASED_FINGERPRINT: Fingerprint = 0;
 
 fn starter() -> Result<Policy, StoreError> {
     Policy::read(STARTER, Names::default()).map_err(|error| StoreError::Refused(error.to_string()))
@@ -191,6 +196,10 @@ fn load_block(
 ) -> Result<(), StoreError> {
     let first = block.saturating_mul(DIRECTORY_BLOCK);
     for (ordinal, fingerprint) in (first..).zip(fingerprints) {
+        // The place of an erased address stays, so that ordinals do not move.
+        if *fingerprint == ERASED_FINGERPRINT {
+            continue;
+        }
         books.register(kind, *fingerprint, ordinal).map_err(|error| {
             StoreError::Refused(format!("a block of its directory is damaged: {error}"))
         })?;
@@ -215,12 +224,16 @@ fn load_new_addresses(books: &mut Books) -> Result<(), StoreError> {
             if ordinal != next {
                 return Err(missing_address(next));
             }
+            next += 1;
+            if text.is_empty() {
+                books.pages.register(kind, ERASED_FINGERPRINT);
+                continue;
+            }
             let fingerprint = store.secret().fingerprint(text.as_bytes());
             books.register(kind, fingerprint, ordinal).map_err(|error| {
                 StoreError::Refused(format!("an address cannot be registered: {error}"))
             })?;
             books.pages.register(kind, fingerprint);
-            next += 1;
         }
         let expected = match kind {
             ContactKind::Email => books.tip.next_email,

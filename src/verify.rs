@@ -8,11 +8,11 @@ use crate::{
         event::ChangeKind,
         plane::{PlaneId, PlaneRole},
         scope::BrandId,
-        state::{ConsentRecord, ContactState, Span},
+        state::{ConsentRecord, ContactState, Span, consent_end},
     },
     engine::{plane::Plane, view::Planes},
-    store::{EventKind, StoreError, StoredChange, content_digest},
-    writer::{Books, derive},
+    store::{ContactKey, EventKind, StoreError, StoredChange, content_digest},
+    writer::{Books, derive, scope_of},
 };
 
 /// What a verification found.
@@ -58,6 +58,12 @@ pub fn verify(books: &Books) -> Result<Report, StoreError> {
         if let Address::Email(text) | Address::ExternalId(text) = &stored.change.address {
             addresses.insert(stored.contact, text.clone());
         }
+        let key = ContactKey::new(books.store.secret(), stored.change.brand, stored.contact);
+        if !books.store.has_history(&key, revision)? {
+            report
+                .differences
+                .push(format!("revision {revision} is missing from its contact's history"));
+        }
         replay(&mut states, &stored, revision);
     }
     if chain != books.tip.chain || report.events != books.tip.revision {
@@ -66,6 +72,7 @@ pub fn verify(books: &Books) -> Result<Report, StoreError> {
     report.chain_head = chain.iter().map(|byte| format!("{byte:02x}")).collect();
     report.contacts = states.len() as u64;
     compare_states(books, &states, &mut report)?;
+    compare_ends(books, &states, &mut report)?;
     compare_addresses(books, addresses, &mut report)?;
 
     let planes = derive(
@@ -122,6 +129,27 @@ fn compare_states(books: &Books, expected: &States, report: &mut Report) -> Resu
         report
             .differences
             .push(format!("{} contacts have events, and {found} have a state", expected.len()));
+    }
+    Ok(())
+}
+
+/// Every end that can still come must be queued, or it would never be noticed.
+fn compare_ends(books: &Books, states: &States, report: &mut Report) -> Result<(), StoreError> {
+    let policy = &books.view.policy;
+    for ((brand, contact), state) in states {
+        let key = ContactKey::new(books.store.secret(), *brand, *contact);
+        let validity =
+            |record| scope_of(*brand, record).and_then(|scope| policy.default_validity(&scope));
+        let consents = state.consents().iter().filter_map(|each| consent_end(each, validity(each)));
+        let spans = state.suppressions().iter().flat_map(|entry| &entry.spans);
+        for due in consents.chain(spans.filter_map(|span| span.expires_at)) {
+            if !books.store.has_end(due, &key)? {
+                report.differences.push(format!(
+                    "the end of a {} contact's record is not queued",
+                    contact.kind.name()
+                ));
+            }
+        }
     }
     Ok(())
 }

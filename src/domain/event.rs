@@ -11,6 +11,8 @@ use super::{
 /// The role in which somebody caused an event. The numbers are stored (A8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ActorRole {
+    /// Nobody said. Such an actor lifts nothing.
+    Unstated = 0,
     /// The person themself.
     Customer = 1,
     /// Somebody who works for the brand.
@@ -25,7 +27,7 @@ impl ActorRole {
     /// The role with this stored number.
     #[must_use]
     pub fn from_tag(tag: i32) -> Option<Self> {
-        [Self::Customer, Self::Staff, Self::System, Self::Registry]
+        [Self::Unstated, Self::Customer, Self::Staff, Self::System, Self::Registry]
             .into_iter()
             .find(|each| *each as i32 == tag)
     }

@@ -74,13 +74,25 @@ impl Secret {
     #[must_use]
     pub fn seal(&self, id: u64) -> u64 {
         let halves = ((id >> 32) as u32, id as u32);
-        let (left, right) = self.0.windows(ROUND_SECRET).step_by(ROUND_STEP).take(ROUNDS).fold(
-            halves,
-            |(left, right), secret| {
-                (right, left ^ xxh3_64_with_secret(&right.to_le_bytes(), secret) as u32)
-            },
-        );
+        let (left, right) =
+            (0..ROUNDS).fold(halves, |(left, right), round| (right, left ^ self.mix(round, right)));
         (u64::from(left) << 32) | u64::from(right)
+    }
+
+    /// The contact ID that was sealed.
+    #[must_use]
+    pub fn unseal(&self, sealed: u64) -> u64 {
+        let halves = ((sealed >> 32) as u32, sealed as u32);
+        let (left, right) = (0..ROUNDS)
+            .rev()
+            .fold(halves, |(left, right), round| (right ^ self.mix(round, left), left));
+        (u64::from(left) << 32) | u64::from(right)
+    }
+
+    fn mix(&self, round: usize, half: u32) -> u32 {
+        let from = round * ROUND_STEP;
+        let secret = self.0.get(from..from + ROUND_SECRET).unwrap_or(self.0.as_slice());
+        xxh3_64_with_secret(&half.to_le_bytes(), secret) as u32
     }
 }
 
@@ -96,10 +108,13 @@ mod tests {
     }
 
     #[test]
-    fn sealed_ids_differ_and_depend_on_the_secret() {
+    fn sealed_ids_differ_depend_on_the_secret_and_come_back() {
         let (one, other) = (secret(3), secret(90));
         let sealed: std::collections::HashSet<u64> = (0..10_000).map(|id| one.seal(id)).collect();
         assert_eq!(sealed.len(), 10_000);
+        for id in [0, 1, 905_321_234_567, u64::MAX] {
+            assert_eq!(one.unseal(one.seal(id)), id);
+        }
         assert_ne!(one.seal(905_321_234_567), other.seal(905_321_234_567));
         assert_ne!(one.seal(905_321_234_567), 905_321_234_567);
     }

@@ -1,7 +1,8 @@
 //! What is known of one contact, as far as it can still matter to a decision.
 //!
 //! A state is a join of everything recorded: adding the same events in any
-//! order, with any repeats, ends in the same state (A5). That is why a record
+//! order, with any repeats, ends in the same state (A5; see [`MAX_SPANS`] for
+//! the one exception, which only suppresses more). That is why a record
 //! yields to a greater one by a total order (R4), and why suppressions keep
 //! the spans that could still decide rather than the last one that arrived.
 
@@ -123,7 +124,7 @@ impl SuppressionEntry {
 
 /// Spans kept per entry (A7). Bounces and complaints outlast their elders, so
 /// real entries hold one or two; past the cap the two oldest are joined.
-const MAX_SPANS: usize = 32;
+pub const MAX_SPANS: usize = 32;
 
 /// What must outlive an erasure (R11). It stands under a keyed fingerprint, in
 /// a family of its own, and in no plane.

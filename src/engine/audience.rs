@@ -35,7 +35,10 @@ pub fn read_audience(bytes: &[u8], cap: u64) -> Result<RoaringTreemap, AudienceE
 }
 
 /// Counts the members without expanding them.
-fn count(bytes: &[u8], cap: u64) -> Result<u64, AudienceError> {
+///
+/// # Errors
+/// As [`read_audience`].
+pub fn count(bytes: &[u8], cap: u64) -> Result<u64, AudienceError> {
     let mut reader = Reader(bytes);
     let maps = reader.u64()?;
     let mut members = 0_u64;

@@ -1,6 +1,6 @@
 //! The directory: from the keyed fingerprint of a text address to its ordinal.
 //!
-//! It is a hash table in [`SEGMENTS`] segments of cache-line buckets (`directory_bucket`), chosen
+//! It is a hash table in `SEGMENTS` segments of cache-line buckets (`directory_bucket`), chosen
 //! by the fingerprint. One writer inserts in place; readers resolve whole batches through a
 //! [`DirectoryView`] at the same time, without a lock. A segment that is full is replaced by one a
 //! quarter larger, and readers who hold the old one go on reading it: they miss only what was

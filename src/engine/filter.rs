@@ -24,11 +24,16 @@ use crate::domain::{
     secret::Fingerprint,
 };
 
-/// Addresses that one stream remembers in order to permit each once; 16 bytes
-/// and their share of a hash table each (A7).
-pub const MAX_SEEN_TEXTS: usize = 8 << 20;
-/// Contact IDs that one stream remembers, in a compressed bitmap (A7).
-pub const MAX_SEEN_IDS: u64 = 64 << 20;
+/// Addresses that one stream remembers in order to permit each once; some 20
+/// to 40 bytes each in a hash table (A7).
+pub const MAX_SEEN_TEXTS: usize = 4 << 20;
+/// Phones that one stream remembers, in a compressed bitmap (A7).
+pub const MAX_SEEN_PHONES: u64 = 64 << 20;
+/// Contact IDs that one stream remembers. They may be scattered over all of
+/// u64, and then cost the bitmap some 200 bytes each (A7).
+pub const MAX_SEEN_CONTACT_IDS: u64 = 2 << 20;
+/// Recipients whose buffers a stream keeps from batch to batch.
+const KEPT: usize = 65_536;
 
 /// Why a batch has no verdicts. Nothing in it is permitted (A1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,7 +172,7 @@ impl Session {
             if question.deduplicate {
                 permitted -= &self.seen_ids;
                 self.seen_ids |= &permitted;
-                self.check_seen()?;
+                self.check_seen(question.kind)?;
             }
             let recipients = usize::try_from(audience.len()).unwrap_or(usize::MAX);
             let verdicts =
@@ -179,6 +184,14 @@ impl Session {
         // a short bitmap would not parse, so the client permits nobody.
         drop(permitted.serialize_into(&mut verdicts.bits));
         Ok(verdicts)
+    }
+
+    /// Gives back the memory of a long batch: a stream may stay open for days.
+    pub fn shrink(&mut self) {
+        self.recipients.shrink(KEPT);
+        self.words.shrink_to(KEPT / 64);
+        self.refused.ids.shrink_to(KEPT);
+        self.refused.places.shrink_to(KEPT);
     }
 
     fn refuse_erased(&mut self, erased: &HashSet<Fingerprint>, reasons: &mut [u8]) {
@@ -208,11 +221,12 @@ impl Session {
                 }
             }
         }
-        self.check_seen()
+        self.check_seen(kind)
     }
 
-    fn check_seen(&self) -> Result<(), FilterError> {
-        let over = self.seen_texts.len() > MAX_SEEN_TEXTS || self.seen_ids.len() > MAX_SEEN_IDS;
+    fn check_seen(&self, kind: ContactKind) -> Result<(), FilterError> {
+        let ids = if kind == ContactKind::Phone { MAX_SEEN_PHONES } else { MAX_SEEN_CONTACT_IDS };
+        let over = self.seen_texts.len() > MAX_SEEN_TEXTS || self.seen_ids.len() > ids;
         if over { Err(FilterError::SeenLimit) } else { Ok(()) }
     }
 
@@ -318,7 +332,12 @@ fn permitted_of(
     if rules.regime == Regime::OptIn {
         // No number outside the range was ever granted, but A1 does not lean on that.
         return match kind {
-            ContactKind::Phone if in_plane.min().is_some_and(|id| !in_e164_range(id)) => {
+            ContactKind::Phone
+                if [in_plane.min(), in_plane.max()]
+                    .into_iter()
+                    .flatten()
+                    .any(|id| !in_e164_range(id)) =>
+            {
                 in_plane.iter().filter(|id| in_e164_range(*id)).collect()
             }
             _ => in_plane,

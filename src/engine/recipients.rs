@@ -64,6 +64,13 @@ impl Recipients {
         self.invalid.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
     }
 
+    pub(super) fn shrink(&mut self, kept: usize) {
+        self.clear();
+        self.ids.shrink_to(kept);
+        self.fingerprints.shrink_to(kept);
+        self.erased.shrink_to(kept);
+    }
+
     fn clear(&mut self) {
         self.ids.clear();
         self.invalid.clear();

@@ -142,6 +142,8 @@ pub struct View {
     pub now: Now,
     /// The policy.
     pub policy: Arc<Policy>,
+    /// The revision that applied it.
+    pub policy_revision: u64,
     /// All planes.
     pub planes: Arc<Planes>,
     /// The directories.

@@ -26,8 +26,8 @@ pub struct Record {
 impl Reader {
     /// The record that decides on a contact in a scope, if one does.
     ///
-    /// It reads the ledger as it is now, which may be a revision ahead of the view
-    /// that gave the verdict.
+    /// It reads the ledger as it is now. Where that is ahead of the view that
+    /// gave the verdict, at revision `seen`, a newer record is left out.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -36,6 +36,7 @@ impl Reader {
         rules: &ScopeRules,
         contact: ContactRef,
         now: Now,
+        seen: u64,
     ) -> Result<Option<Record>, StoreError> {
         let keys = [rules.scope.brand, BrandId::ALL]
             .map(|brand| ContactKey::new(self.store.secret(), brand, contact));
@@ -47,7 +48,8 @@ impl Reader {
             all_brands: all_brands.as_ref().unwrap_or(&nothing),
             erased: [None; 2],
         };
-        let Some(revision) = decide(known, rules, now).revision else { return Ok(None) };
+        let revision = decide(known, rules, now).revision.filter(|revision| *revision <= seen);
+        let Some(revision) = revision else { return Ok(None) };
         let Some(row) = self.store.event(revision)? else { return Ok(None) };
         let Some((_, payload)) = row.body else { return Ok(None) };
         let stored = StoredChange::decode(&payload)?;

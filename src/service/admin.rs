@@ -59,7 +59,7 @@ impl AdminService for Services {
         Ok(Response::new(GetPolicyResponse {
             policy_version: view.policy.version().to_owned(),
             toml: view.policy.text().to_owned(),
-            revision: Some(revision(&view, view.revision)),
+            revision: Some(revision(&view, view.policy_revision)),
         }))
     }
 
@@ -68,7 +68,8 @@ impl AdminService for Services {
         _request: Request<GetStatisticsRequest>,
     ) -> Result<Response<GetStatisticsResponse>, Status> {
         let view = self.published.load();
-        let chain_head = self.reader.chain(view.revision).map_err(|error| {
+        let chain_head = tokio::task::block_in_place(|| self.reader.chain(view.revision));
+        let chain_head = chain_head.map_err(|error| {
             tracing::error!(%error, "the last event could not be read");
             status(tonic::Code::Internal, "LEDGER_UNREADABLE", "the ledger could not be read")
         })?;

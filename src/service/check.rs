@@ -67,7 +67,7 @@ impl Services {
         let Some((contact, rules)) = contact.zip(view.policy.rules(&asked.scope)) else {
             return Ok(None);
         };
-        let found = self.reader.deciding_record(rules, contact, view.now);
+        let found = self.reader.deciding_record(rules, contact, view.now, view.revision);
         let found = found.map_err(|error| {
             tracing::error!(%error, "a record could not be read");
             status(Code::Internal, "LEDGER_UNREADABLE", "the record could not be read")

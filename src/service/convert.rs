@@ -170,13 +170,22 @@ pub(super) fn suppression(policy: &Policy, entry: v1::Suppression) -> Checked<Ch
     let brand = brand_or_all(policy, &entry.brand)?;
     let channel = channel(policy, brand, &entry.channel, address.kind())?;
     let expires_at = match entry.expires_at_ms {
-        None if reason == Reason::SoftBounce => {
+        None | Some(0) if reason == Reason::SoftBounce => {
             return Err(Refusal::invalid("expires_at_ms", "a soft bounce needs its end"));
         }
-        // A suppression is never refused for its time: an end that no clock
-        // will reach is none.
-        Some(end) if end >= PLAUSIBLE.end => None,
-        end => end,
+        Some(end) if !PLAUSIBLE.contains(&end) => {
+            if reason == Reason::SoftBounce {
+                return Err(Refusal::invalid(
+                    "expires_at_ms",
+                    "give milliseconds since 1970, before 2300",
+                ));
+            }
+            // A suppression is never refused for its time: an end that makes
+            // no sense is none.
+            None
+        }
+        // Zero comes from clients that know no absent fields.
+        end => end.filter(|end| *end != 0),
     };
     Ok(Change {
         brand,
@@ -290,7 +299,8 @@ fn stated(time: Option<v1::StatedTime>, permits: bool, field: &str) -> Checked<O
 fn actor(actor: Option<v1::Actor>) -> Checked<Actor> {
     let actor = actor.unwrap_or_default();
     let role = match v1::ActorRole::try_from(actor.role) {
-        Ok(v1::ActorRole::Unspecified | v1::ActorRole::System) => ActorRole::System,
+        Ok(v1::ActorRole::Unspecified) => ActorRole::Unstated,
+        Ok(v1::ActorRole::System) => ActorRole::System,
         Ok(v1::ActorRole::Customer) => ActorRole::Customer,
         Ok(v1::ActorRole::Staff) => ActorRole::Staff,
         Ok(v1::ActorRole::Registry) => ActorRole::Registry,

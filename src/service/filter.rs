@@ -13,7 +13,7 @@ use crate::{
     caps,
     domain::{contact::ContactKind, reason::Reason},
     engine::{
-        audience::{AudienceError, read_audience},
+        audience::{self, AudienceError, read_audience},
         filter::{FilterError, Session, Verdicts, read_ids, read_lines},
         recipients::count_lines,
         view::View,
@@ -39,9 +39,16 @@ impl FilterService for Services {
         let (answers, stream) = mpsc::channel(caps::ANSWERS_AHEAD);
         let services = self.clone();
         tokio::spawn(async move {
-            if let Err(status) = run(&services, request.into_inner(), &answers).await {
+            let last = answers.clone();
+            let stream = async move { run(&services, request.into_inner(), &answers).await };
+            // In a task of its own: a panic must not end the stream as if all
+            // were well.
+            let ended = tokio::spawn(stream).await.unwrap_or_else(|_| {
+                Err(status(Code::Internal, "STREAM_FAILED", "the server failed; send to nobody"))
+            });
+            if let Err(status) = ended {
                 // A client that has gone away needs no status.
-                drop(answers.send(Err(status)).await);
+                drop(last.send(Err(status)).await);
             }
         });
         Ok(Response::new(ReceiverStream::new(stream)))
@@ -149,15 +156,19 @@ impl Stream<'_> {
     fn decide(&mut self, view: &View, batch: RecipientBatch) -> Result<Verdicts, Refused> {
         let count = self.check_columns(&batch)?;
         let _room = reserve(self.services, &batch, count)?;
-        if count > caps::LONG_BATCH || !batch.roaring.is_empty() {
-            tokio::task::block_in_place(|| self.filter(view, &batch))
+        if count > caps::LONG_BATCH {
+            tokio::task::block_in_place(|| {
+                let verdicts = self.filter(view, &batch);
+                self.session.shrink();
+                verdicts
+            })
         } else {
             self.filter(view, &batch)
         }
     }
 
     /// Checks that at most one column is filled, that it fits the kind, and
-    /// that the count is right; returns the count, 0 for an audience.
+    /// that the count is right; returns the count.
     fn check_columns(&self, batch: &RecipientBatch) -> Result<usize, Refused> {
         let filled = [
             !batch.phones.is_empty(),
@@ -178,12 +189,16 @@ impl Stream<'_> {
             [true, ..] if kind != ContactKind::Phone => return wrong_kind("phones"),
             [_, true, ..] if kind != ContactKind::ContactId => return wrong_kind("contact_ids"),
             [_, _, _, true] if !kind.is_direct() => return wrong_kind("roaring"),
-            [_, _, _, true] => return Ok(0),
+            [_, _, _, true] => {
+                let members = audience::count(&batch.roaring, caps::AUDIENCE_MEMBERS);
+                let members = members.map_err(bad_audience)?;
+                ("roaring", usize::try_from(members).unwrap_or(usize::MAX))
+            }
             [true, ..] => ("phones", batch.phones.len()),
             [_, true, ..] => ("contact_ids", batch.contact_ids.len()),
             _ => ("lines", count_lines(&batch.lines)),
         };
-        if count > caps::BATCH_RECIPIENTS {
+        if field != "roaring" && count > caps::BATCH_RECIPIENTS {
             let what =
                 format!("{count} recipients; a batch holds at most {}", caps::BATCH_RECIPIENTS);
             return Err((BatchErrorCode::TooManyRecipients, field, what));
@@ -240,11 +255,7 @@ fn reserve<'s>(
     count: usize,
 ) -> Result<tokio::sync::SemaphorePermit<'s>, Refused> {
     // Per recipient: an ID, a fingerprint, a reason, the refused columns.
-    // An audience's members are not counted yet, but its bytes bound them:
-    // an array or a bitset of at most two bytes a member, runs up to the cap.
-    let members =
-        if batch.roaring.is_empty() { count } else { caps::AUDIENCE_MEMBERS as usize / 4 };
-    let kib = (batch.lines.len() + batch.roaring.len() + members * 48) / 1_024 + 1;
+    let kib = (batch.lines.len() + batch.roaring.len() + count * 48) / 1_024 + 1;
     let permits = u32::try_from(kib).unwrap_or(u32::MAX);
     services.room.try_acquire_many(permits).map_err(|_| {
         let what = "the server filters as much as its memory allows; send the batch again later";

@@ -75,13 +75,8 @@ impl<'a> Batch<'a> {
     }
 
     /// Queues an end: at `due` the contact's verdicts may change by themselves.
-    pub fn end(
-        &mut self,
-        due: i64,
-        contact: &ContactKey,
-        contact_id: u64,
-    ) -> Result<(), StoreError> {
-        self.put(family::EXPIRY, &keys::expiry(due, contact), &contact_id.to_le_bytes())
+    pub fn end(&mut self, due: i64, contact: &ContactKey) -> Result<(), StoreError> {
+        self.put(family::EXPIRY, &keys::expiry(due, contact), &[])
     }
 
     /// Replaces the tip.
@@ -133,12 +128,6 @@ impl<'a> Batch<'a> {
         let hash = row_hash(key, bytes);
         self.put(family::PAGES, key, &[&hash.to_le_bytes(), bytes].concat())?;
         Ok(hash)
-    }
-
-    /// Bytes gathered so far.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.rows.size_in_bytes()
     }
 
     /// Makes the rows durable (A2). An error is final: what reached the disk

@@ -28,7 +28,7 @@ impl fmt::Display for StoreError {
             }
             Self::Refused(what) => write!(
                 formatter,
-                "the store is refused: {what}. Nothing was changed. Restore a backup, or keep this \
+                "the store is refused: {what}. Restore a backup, or keep this \
                  folder for examination"
             ),
         }

@@ -107,7 +107,7 @@ struct Slots {
     committed: Head,
     written: Option<Head>,
     stop: bool,
-    failure: Option<io::Error>,
+    failure: Option<io::ErrorKind>,
 }
 
 impl HeadKeeper {
@@ -153,8 +153,9 @@ impl HeadKeeper {
 
     /// Reports a write that failed since; it is final (A10).
     pub(super) fn check(&self) -> Result<(), StoreError> {
-        match self.shared.lock().failure.take() {
-            Some(error) => Err(StoreError::Head(self.shared.path.clone(), error)),
+        match self.shared.lock().failure {
+            // The error stays: there is no HEAD any more until a restart.
+            Some(kind) => Err(StoreError::Head(self.shared.path.clone(), kind.into())),
             None => Ok(()),
         }
     }
@@ -191,7 +192,8 @@ impl Shared {
             drop(slots);
             sequence += 1;
             if let Err(error) = write(file, sequence, &head) {
-                self.lock().failure = Some(error);
+                tracing::error!(%error, "HEAD could not be written");
+                self.lock().failure = Some(error.kind());
                 return;
             }
             let mut slots = self.lock();

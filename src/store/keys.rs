@@ -70,6 +70,13 @@ impl ContactKey {
         BrandId(u32::from_be_bytes([a, b, c, d]))
     }
 
+    /// The contact in the key; `None` if the key is damaged.
+    #[must_use]
+    pub fn contact(&self, secret: &Secret) -> Option<ContactRef> {
+        let sealed = self.0.last_chunk().copied().map(u64::from_be_bytes)?;
+        Some(ContactRef { kind: self.kind()?, id: secret.unseal(sealed) })
+    }
+
     /// The kind in the key; `None` if the key is damaged.
     #[must_use]
     pub fn kind(&self) -> Option<ContactKind> {
@@ -240,6 +247,7 @@ mod tests {
         for digits in [&contact.id.to_be_bytes()[3..], &contact.id.to_le_bytes()[..5]] {
             assert!(!key.as_bytes().windows(5).any(|window| window == digits));
         }
+        assert_eq!(key.contact(&secret()), Some(contact));
         assert_eq!((key.brand(), key.kind()), (BrandId(1), Some(ContactKind::Phone)));
     }
 }

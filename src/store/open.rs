@@ -1,9 +1,6 @@
 //! Opening and creating a store, with every option of the database and its reason.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::Path};
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
@@ -39,7 +36,6 @@ pub struct Store {
     database: DB,
     secret: Secret,
     epoch: Epoch,
-    folder: PathBuf,
 }
 
 /// What was found at open.
@@ -118,7 +114,7 @@ impl Store {
         let sequence = before.map_or(0, |(sequence, _)| sequence);
         let committed = Head { epoch, revision: tip.revision, chain: tip.chain };
         let head = HeadKeeper::start(folder, sequence, committed)?;
-        let store = Self { head, database, secret, epoch, folder: folder.into() };
+        let store = Self { head, database, secret, epoch };
         Ok(Opened { store, tip, checkpoint, policy_revision })
     }
 
@@ -132,12 +128,6 @@ impl Store {
     #[must_use]
     pub fn secret(&self) -> &Secret {
         &self.secret
-    }
-
-    /// Where the store lies.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
     }
 
     /// Reports a write of HEAD that failed since the last call; it is final (A10).
@@ -302,7 +292,7 @@ fn open_database(folder: &Path, create: bool) -> Result<DB, StoreError> {
         .into_iter()
         .map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache)));
     DB::open_cf_descriptors(&options, folder, families).map_err(|error| {
-        if error.to_string().contains("lock") {
+        if error.to_string().contains("While lock file") {
             StoreError::refused(format!(
                 "another process has {} open: stop it first",
                 folder.display()

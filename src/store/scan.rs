@@ -9,7 +9,11 @@ use super::{
     rows::decode_erased,
 };
 use crate::domain::{
-    contact::ContactKind, plane::PlaneId, scope::BrandId, secret::Fingerprint, state::ErasedMark,
+    contact::{ContactKind, ContactRef},
+    plane::PlaneId,
+    scope::BrandId,
+    secret::Fingerprint,
+    state::ErasedMark,
 };
 
 /// A row of the family `pages`, checked against its hash.
@@ -125,22 +129,41 @@ impl Store {
         Ok(first.is_some_and(|(key, _)| key.brand() == BrandId::ALL))
     }
 
-    /// The queued ends with `from < due ≤ until`: time, contact key, contact ID.
+    /// The queued ends with `from < due ≤ until`: time, contact key, contact.
     pub fn ends(
         &self,
         from: i64,
         until: i64,
-    ) -> Result<impl Iterator<Item = Result<(i64, ContactKey, u64), StoreError>>, StoreError> {
+    ) -> Result<impl Iterator<Item = Result<(i64, ContactKey, ContactRef), StoreError>>, StoreError>
+    {
         let damaged = || StoreError::refused("a row of the queue of ends is damaged");
         let rows = self.rows(family::EXPIRY, &keys::expiry_from(from.saturating_add(1)))?;
         Ok(rows
             .map(move |row| {
-                let (key, value) = row?;
-                let (due, contact) = keys::parse_expiry(&key).ok_or_else(damaged)?;
-                let id = u64::from_le_bytes(value.as_ref().try_into().map_err(|_| damaged())?);
-                Ok((due, contact, id))
+                let (due, key) = keys::parse_expiry(&row?.0).ok_or_else(damaged)?;
+                Ok((due, key, key.contact(self.secret()).ok_or_else(damaged)?))
             })
             .take_while(move |end| end.as_ref().map_or(true, |(due, ..)| *due <= until)))
+    }
+
+    /// Whether an end is queued.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn has_end(&self, due: i64, contact: &ContactKey) -> Result<bool, StoreError> {
+        let row = self
+            .database()
+            .get_pinned_cf(self.family(family::EXPIRY)?, keys::expiry(due, contact))?;
+        Ok(row.is_some())
+    }
+
+    /// Whether an event stands in a contact's history.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn has_history(&self, contact: &ContactKey, revision: u64) -> Result<bool, StoreError> {
+        let key = keys::history(contact, revision);
+        Ok(self.database().get_pinned_cf(self.family(family::HISTORY)?, key)?.is_some())
     }
 
     /// Every page and block, each checked against its own hash.

@@ -250,7 +250,8 @@ impl Group<'_> {
 }
 
 /// The scope of a purpose-level grant, whose policy may set a validity.
-fn scope_of(brand: BrandId, record: &ConsentRecord) -> Option<Scope> {
+#[must_use]
+pub fn scope_of(brand: BrandId, record: &ConsentRecord) -> Option<Scope> {
     let recipient_type = match record.selector {
         TypeSelector::Individual => RecipientType::Individual,
         TypeSelector::Merchant => RecipientType::Merchant,

@@ -22,7 +22,7 @@ use crate::{
         time::Now,
     },
     engine::{plane::Plane, view::Planes},
-    store::StoreError,
+    store::{ContactKey, StoreError},
 };
 
 /// How far ahead ends are prepared, in ms.
@@ -49,6 +49,11 @@ pub struct Due {
     stale: Contacts,
     /// Ends that came too late to be prepared.
     late: BTreeMap<i64, Vec<Entry>>,
+    /// The contacts with such ends. What is prepared for them later would not
+    /// know what the late end changes, so they are never masked.
+    with_late: Contacts,
+    /// A time whose ends are not all prepared yet, and the last one that is.
+    partial: Option<(i64, ContactKey)>,
 }
 
 /// Sets of contacts, by brand and kind.
@@ -111,13 +116,19 @@ impl Due {
     /// Notes an end that was recorded now; one past the prepared time will be
     /// found in the ledger.
     pub fn ends(&mut self, due: i64, entry: Entry) {
-        if due <= self.until {
+        let in_partial = self.partial.is_some_and(|(partial, _)| partial == due);
+        if due <= self.until || in_partial {
             self.late.entry(due).or_default().push(entry);
+            self.with_late.insert(entry);
         }
     }
 
     /// Takes what is due at `now`.
     pub(super) fn take(&mut self, now: i64) -> Taken {
+        if let Some((due, _)) = self.partial.take_if(|(due, _)| *due <= now) {
+            // Half a mask would be applied beside decisions on everybody.
+            self.masks.remove(&due);
+        }
         let later = self.masks.split_off(&(now + 1));
         let mut masks: Vec<_> = std::mem::replace(&mut self.masks, later).into_values().collect();
         let later = self.late.split_off(&(now + 1));
@@ -129,9 +140,10 @@ impl Due {
                 self.stale.subtract_from(masks);
             }
         }
-        if self.masks.is_empty() {
+        if self.masks.is_empty() && self.late.is_empty() {
             self.prepared = Contacts::default();
             self.stale = Contacts::default();
+            self.with_late = Contacts::default();
         }
         let unprepared_from = self.until;
         self.until = self.until.max(now);
@@ -199,23 +211,31 @@ impl Books {
         let now = self.view.now;
         let horizon = now.consents + AHEAD;
         let mut slice: BTreeMap<i64, Vec<Entry>> = BTreeMap::new();
-        let mut last = horizon;
-        for (count, end) in self.store.ends(self.due.until, horizon)?.enumerate() {
-            let (due, key, id) = end?;
-            // A slice ends between two times, so that what is prepared is
-            // always "everything up to".
-            if count >= CHUNK && !slice.contains_key(&due) {
-                last = due - 1;
+        let (mut until, mut partial) = (horizon, None);
+        // A slice goes on behind the one before, also within one instant, so
+        // that other work comes in between.
+        let (from, behind) = match self.due.partial {
+            Some((due, key)) => (due - 1, Some((due, key))),
+            None => (self.due.until, None),
+        };
+        let fresh_ends = self.store.ends(from, horizon)?.filter(
+            |end| !matches!((end, behind), (Ok((due, key, _)), Some(last)) if (*due, *key) <= last),
+        );
+        for (count, end) in fresh_ends.enumerate() {
+            let (due, key, contact) = end?;
+            slice.entry(due).or_default().push((key.brand(), contact));
+            if count + 1 >= CHUNK {
+                until = due - 1;
+                partial = Some((due, key));
                 break;
             }
-            let kind =
-                key.kind().ok_or_else(|| StoreError::refused("an end names no kind of contact"))?;
-            slice.entry(due).or_default().push((key.brand(), ContactRef { kind, id }));
         }
         for (due, entries) in slice {
             let mut fresh = Vec::with_capacity(entries.len());
             for entry in self.expand_all_brands(&entries) {
-                if self.due.prepared.insert(entry) {
+                let late = self.due.with_late.contains(entry)
+                    || self.due.with_late.contains((BrandId::ALL, entry.1));
+                if self.due.prepared.insert(entry) && !late {
                     fresh.push(entry);
                 } else {
                     self.due.stale.insert(entry);
@@ -225,7 +245,8 @@ impl Books {
             self.decide_stored(&fresh, Now::at(due), &mut edits)?;
             self.due.add(due, edits);
         }
-        self.due.until = last;
+        self.due.until = until;
+        self.due.partial = partial;
         Ok(())
     }
 }

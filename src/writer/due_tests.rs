@@ -12,8 +12,9 @@ use crate::{
     clock::Clock,
     domain::{
         contact::Address,
-        event::{Actor, ActorRole, Change, ChangeKind, Consent},
+        event::{Actor, ActorRole, Change, ChangeKind, Consent, Suppression},
         policy::NameClass,
+        reason::Reason,
         scope::{BrandId, ChannelId, Level, PurposeId, TypeSelector},
         state::Status,
         time::{Precision, StatedTime},
@@ -64,6 +65,17 @@ impl Bench {
         }
     }
 
+    fn complaint(&self, phone: u64, since: i64, expires_at: Option<i64>) -> Change {
+        let kind = ChangeKind::Suppression(Suppression {
+            channel: ChannelId::ANY,
+            reason: Reason::SpamComplaint,
+            expires_at,
+            note: String::new(),
+        });
+        let stated = Some(StatedTime { unix_ms: since, precision: Precision::Millisecond });
+        Change { kind, stated, ..self.consent(phone, "sms", Status::Granted, None) }
+    }
+
     fn commit(&mut self, changes: &[Change]) {
         let committed = self.books.commit(changes, &mut self.salts).unwrap();
         assert!(committed.outcomes.iter().all(|each| matches!(each, Outcome::Applied(_))));
@@ -97,10 +109,7 @@ impl Bench {
         let planes = self.books.view.planes.all(&self.books.view.policy);
         planes
             .filter(|(name, _)| {
-                name.role
-                    == crate::domain::plane::PlaneRole::Reason(
-                        crate::domain::reason::Reason::Expired,
-                    )
+                name.role == crate::domain::plane::PlaneRole::Reason(Reason::Expired)
             })
             .map(|(_, plane)| plane.len())
             .sum()
@@ -169,4 +178,26 @@ fn a_clock_that_steps_back_revives_nothing() {
         assert_eq!(bench.expired(), 1);
         bench.assert_right();
     }
+}
+
+#[test]
+fn an_end_recorded_late_is_known_to_what_is_prepared_after_it() {
+    let mut bench = Bench::new();
+    // Somebody else's end, so that the coming minute is prepared at once.
+    let other = bench.consent(FIRST, "sms", Status::Granted, Some(START + 50_000));
+    let first = bench.complaint(FIRST + 1, START - 20_000, None);
+    let mut grant = bench.consent(FIRST + 1, "sms", Status::Granted, Some(START + 70_000));
+    grant.stated = Some(StatedTime { unix_ms: START - 10_000, precision: Precision::Millisecond });
+    bench.commit(&[other, first, grant]);
+    bench.prepare();
+    // It blocks the grant until START + 30 s, and comes after the preparation.
+    let second = bench.complaint(FIRST + 1, START, Some(START + 30_000));
+    bench.commit(&[second]);
+    for time in [11_000, 30_000, 50_000, 69_999, 70_000] {
+        bench.advance(START + time);
+        bench.prepare();
+        bench.assert_right();
+    }
+    // The grant that ended no longer ends the complaint.
+    assert_eq!(bench.expired(), 1);
 }

@@ -144,12 +144,6 @@ fn stale(planes: &KindPlanes, id: u64, decided: Reason) -> Vec<Reason> {
 pub struct DirtyPages(pub HashMap<PlaneId, RoaringTreemap>);
 
 impl DirtyPages {
-    /// How many there are.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.0.values().map(RoaringTreemap::len).sum()
-    }
-
     /// Counts every page of these planes as changed.
     pub fn all(&mut self, policy: &Policy, planes: &Planes) {
         for (name, plane) in planes.all(policy) {

@@ -9,7 +9,7 @@ use super::{
     outcome::WriteError,
 };
 use crate::{
-    domain::{contact::ContactRef, time::Now},
+    domain::time::Now,
     engine::view::Planes,
     store::{Batch, StoreError},
 };
@@ -25,15 +25,15 @@ impl Books {
         let clock_stepped_back = now.suppressions < self.view.now.suppressions;
         let is_due = self.next_end.is_some_and(|next| next <= now.consents);
         if is_due || clock_stepped_back {
-            let (masks, edits) = self.what_ended(now)?;
-            if !edits.is_empty() || !masks.is_empty() {
-                // Durable before visible (A2): after a crash and a clock set
-                // back, what was shown as ended must stay ended.
-                self.tip.high_water = now.consents;
-                let mut batch = Batch::new(&self.store);
-                batch.tip(&self.tip)?;
-                batch.commit()?;
-                self.apply_masks(masks);
+            let (masks, entries) = self.what_ended(now)?;
+            let masked = !masks.is_empty();
+            // Decisions are noted as differences from the planes, so the masks
+            // come first: a contact may stand in one and have ended again since.
+            self.apply_masks(masks);
+            let mut edits = Edits::default();
+            self.decide_stored(&entries, now, &mut edits)?;
+            if masked || !edits.is_empty() {
+                self.remember_high_water(now)?;
                 self.apply(edits);
             }
         }
@@ -49,10 +49,24 @@ impl Books {
     pub fn catch_up(&mut self) -> Result<(), StoreError> {
         let now = self.now();
         self.due.reset(self.view.now.consents);
-        let (_, edits) = self.what_ended(now)?;
-        self.apply(edits);
+        let (_, entries) = self.what_ended(now)?;
+        let mut edits = Edits::default();
+        self.decide_stored(&entries, now, &mut edits)?;
+        if !edits.is_empty() {
+            self.remember_high_water(now)?;
+            self.apply(edits);
+        }
         self.view.now = now;
         Ok(())
+    }
+
+    /// Durable before visible (A2): after a crash and a clock set back, what
+    /// was shown as ended must stay ended.
+    fn remember_high_water(&mut self, now: Now) -> Result<(), StoreError> {
+        self.tip.high_water = now.consents;
+        let mut batch = Batch::new(&self.store);
+        batch.tip(&self.tip)?;
+        batch.commit()
     }
 
     fn now(&self) -> Now {
@@ -61,9 +75,9 @@ impl Books {
         Now { consents: clock.max(high_water), suppressions: clock }
     }
 
-    /// What changes from the view's instant to another: masks for what was
-    /// prepared, and decisions on the rest.
-    fn what_ended(&mut self, now: Now) -> Result<(Masks, Edits), StoreError> {
+    /// What ends from the view's instant to another: masks for what was
+    /// prepared, and the contacts to decide on for the rest.
+    fn what_ended(&mut self, now: Now) -> Result<(Masks, Vec<Entry>), StoreError> {
         let before = self.view.now;
         let in_step = before.consents == before.suppressions && now.consents == now.suppressions;
         let (masks, mut entries, from, until) = if in_step {
@@ -82,17 +96,13 @@ impl Books {
             (Masks::default(), Vec::new(), from, until)
         };
         for end in self.store.ends(from, until)? {
-            let (_, key, id) = end?;
-            let kind =
-                key.kind().ok_or_else(|| StoreError::refused("an end names no kind of contact"))?;
-            entries.push((key.brand(), ContactRef { kind, id }));
+            let (_, key, contact) = end?;
+            entries.push((key.brand(), contact));
         }
-        let mut edits = Edits::default();
-        self.decide_stored(&entries, now, &mut edits)?;
         let next =
             self.store.ends(now.consents.min(now.suppressions), i64::MAX)?.next().transpose()?;
         self.next_end = next.map(|(due, ..)| due);
-        Ok((masks, edits))
+        Ok((masks, entries))
     }
 
     fn apply_masks(&mut self, masks: Masks) {

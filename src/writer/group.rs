@@ -286,7 +286,7 @@ impl<'a> Group<'a> {
         }
         for (due, (brand, contact)) in &self.ends {
             let key = ContactKey::new(store.secret(), *brand, *contact);
-            batch.end(*due, &key, contact.id)?;
+            batch.end(*due, &key)?;
         }
         batch.tip(&self.tip)?;
         Ok(batch.commit()?)

@@ -65,7 +65,7 @@ pub struct WriterHandle {
 /// The running writer.
 pub struct Writer {
     handle: WriterHandle,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<Result<(), WriteError>>,
     /// Turns true when the writer has failed or ended.
     ended: watch::Receiver<bool>,
 }
@@ -93,9 +93,7 @@ impl Writer {
             // Told however the thread ends, by a panic too: the server must
             // not go on without its writer (A10).
             let _ending = Ending(ending);
-            if let Err(error) = work.run() {
-                tracing::error!(%error, "the writer stopped");
-            }
+            work.run().inspect_err(|error| tracing::error!(%error, "the writer stopped"))
         })?;
         let room = Arc::new(Semaphore::new(limits.queued_changes));
         Ok(Self { handle: WriterHandle { queue, room, limits, checkpoint }, thread, ended })
@@ -113,13 +111,17 @@ impl Writer {
     }
 
     /// Finishes what is queued, writes a checkpoint, and ends.
-    pub fn stop(self) {
+    ///
+    /// # Errors
+    /// A write failed, now or before; or the writer panicked.
+    pub fn stop(self) -> Result<(), WriteError> {
         // A full queue means a busy writer; sending waits for room. An error
         // means that it has ended already.
         drop(self.handle.queue.send(Task::Stop));
-        if self.thread.join().is_err() {
+        self.thread.join().unwrap_or_else(|_| {
             tracing::error!("the writer panicked");
-        }
+            Err(WriteError::OutcomeUnknown)
+        })
     }
 }
 
@@ -234,17 +236,13 @@ impl Work {
             let task = match self.tasks.recv_timeout(patience) {
                 Ok(task) => task,
                 Err(RecvTimeoutError::Timeout) => {
-                    if to_prepare {
-                        self.books.prepare_ends()?;
-                    }
-                    if self.ticked.elapsed() >= TICK {
-                        self.ticked = Instant::now();
-                        self.tick()?;
-                    }
+                    self.keep_time(to_prepare)?;
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => Task::Stop,
             };
+            // Under load too: a queue that is never empty must not hold time up.
+            self.keep_time(to_prepare)?;
             let mut next = Some(task);
             while let Some(task) = next.take() {
                 match task {
@@ -330,6 +328,18 @@ impl Work {
             self.write_checkpoint()?;
         }
         Ok(change)
+    }
+
+    /// Prepares a slice of the coming ends, and applies what is due.
+    fn keep_time(&mut self, to_prepare: bool) -> Result<(), WriteError> {
+        if to_prepare {
+            self.books.prepare_ends()?;
+        }
+        if self.ticked.elapsed() >= TICK {
+            self.ticked = Instant::now();
+            self.tick()?;
+        }
+        Ok(())
     }
 
     fn tick(&mut self) -> Result<(), WriteError> {

@@ -20,6 +20,7 @@ mod publish;
 
 pub use books::Books;
 pub use checkpoint::Pages;
+pub use decision::scope_of;
 pub use derive::derive;
 pub use due::Due;
 pub use handle::{Enqueued, Limits, Writer, WriterHandle};

@@ -84,8 +84,8 @@ impl Books {
             // Ends that no verdict waits for do nothing, so they may be durable
             // before the policy that makes them matter.
             let mut batch = Batch::new(&self.store);
-            for (due, key, id) in ends {
-                batch.end(*due, key, *id)?;
+            for (due, key) in ends {
+                batch.end(*due, key)?;
             }
             batch.commit()?;
         }
@@ -99,7 +99,13 @@ impl Books {
             stored.encode(),
         );
         let revision = self.tip.revision + 1;
-        let tip = Tip { revision, chain: row.hash(revision), recorded_time: recorded, ..self.tip };
+        let tip = Tip {
+            revision,
+            chain: row.hash(revision),
+            recorded_time: recorded,
+            high_water: self.tip.high_water.max(now.consents),
+            ..self.tip
+        };
         let mut batch = Batch::new(&self.store);
         batch.event(revision, &row)?;
         batch.policy(revision)?;
@@ -109,8 +115,9 @@ impl Books {
         let change = change(revision);
         self.tip = tip;
         self.policy_revision = revision;
+        self.view.policy_revision = revision;
         self.next_end =
-            [self.next_end, ends.iter().map(|(due, ..)| *due).min()].into_iter().flatten().min();
+            [self.next_end, ends.iter().map(|(due, _)| *due).min()].into_iter().flatten().min();
         self.due.reset(now.consents);
         // Old planes leave the disk with the next checkpoint, new ones come.
         let old = Arc::clone(&self.view.planes);
@@ -129,7 +136,7 @@ impl Books {
         &self,
         policy: &Policy,
         now: Now,
-    ) -> Result<(Planes, Vec<ScopeChange>, Vec<(i64, ContactKey, u64)>), WriteError> {
+    ) -> Result<(Planes, Vec<ScopeChange>, Vec<(i64, ContactKey)>), WriteError> {
         let present = &self.view.policy;
         let mut changes: HashMap<Scope, ScopeChange> = HashMap::new();
         for rules in policy.scopes() {
@@ -170,9 +177,10 @@ impl Books {
                         change.newly_permitted += u64::from(moved == (Some(false), Some(true)));
                         change.newly_suppressed += u64::from(moved == (Some(true), Some(false)));
                     }
-                    ends.extend(ends_of(known, policy, &scope).map(|due| {
-                        (due, ContactKey::new(self.store.secret(), brand, contact), contact.id)
-                    }));
+                    ends.extend(
+                        ends_of(known, policy, &scope)
+                            .map(|due| (due, ContactKey::new(self.store.secret(), brand, contact))),
+                    );
                 }
             },
         )?;
@@ -190,16 +198,19 @@ impl Books {
     /// A policy must not silently drop a scope that people said something about.
     fn refuse_dropped(&self, policy: &Policy) -> Result<(), WriteError> {
         let present = &self.view.policy;
-        let used =
-            self.view.planes.all(present).find(|(name, _)| policy.rules(&name.scope).is_none());
+        let used = self.view.planes.all(present).find(|(name, _)| {
+            policy.rules(&name.scope).is_none()
+                || !policy.kinds(name.scope.channel).contains(&name.kind)
+        });
         match used {
             None => Ok(()),
             Some((name, plane)) => Err(WriteError::Policy(format!(
-                "the policy drops {}/{}/{}/{}, for which {} contacts are on record: keep the scope",
+                "the policy drops {}/{}/{}/{} for contacts of kind {}, of which {} are on record: keep the scope and the kind",
                 present.brand_name(name.scope.brand),
                 name.scope.recipient_type.name(),
                 present.channel_name(name.scope.channel),
                 present.purpose_name(name.scope.purpose),
+                name.kind.name(),
                 plane.len()
             ))),
         }

@@ -1,1 +1,0 @@
-../it/policy_change.rs

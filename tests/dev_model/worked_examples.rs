@@ -1,1 +1,0 @@
-../it/worked_examples.rs

@@ -1,0 +1,91 @@
+//! The real binary, as a process of its own.
+
+use std::{
+    ffi::OsStr,
+    io::{BufRead, BufReader, Write},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    thread,
+};
+
+use tonic::transport::Channel;
+
+/// The binary under test, with nothing of the caller's settings.
+fn sendgate() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sendgate"));
+    for name in ["BRAND", "REGION", "ENDPOINT", "DATA", "LISTEN", "LOG"] {
+        command.env_remove(format!("SENDGATE_{name}"));
+    }
+    command.env("NO_COLOR", "1").stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs a command to its end with this on standard input.
+pub fn run(arguments: &[&OsStr], input: &[u8]) -> Output {
+    let mut child = sendgate().args(arguments).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    // On a thread, so that neither side waits for the other with a full pipe.
+    // A command that does not read to the end closes the pipe, which is no error here.
+    let writer = thread::spawn(move || drop(stdin.write_all(&input)));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
+}
+
+/// A server process on a folder and a free port. Killed when dropped.
+pub struct Process {
+    child: Child,
+    /// The rest of its log; a pipe that nobody reads would stop it.
+    log: Option<thread::JoinHandle<String>>,
+}
+
+impl Process {
+    /// Starts a server and waits until it serves; an error holds its log.
+    pub fn serve(folder: &Path) -> Result<(Self, SocketAddr), String> {
+        let mut process = Self::launch(folder);
+        let mut lines = BufReader::new(process.child.stderr.take().unwrap()).lines();
+        let mut seen = String::new();
+        while let Some(Ok(line)) = lines.next() {
+            if let Some((_, rest)) = line.split_once("address=") {
+                let address = rest.split(' ').next().unwrap().parse().unwrap();
+                let rest = move || lines.map_while(Result::ok).collect::<Vec<_>>().join("\n");
+                process.log = Some(thread::spawn(rest));
+                return Ok((process, address));
+            }
+            seen += &line;
+            seen.push('\n');
+        }
+        let status = process.child.wait().unwrap();
+        Err(format!("{status}\n{seen}"))
+    }
+
+    /// Starts a server and does not wait for it.
+    pub fn launch(folder: &Path) -> Self {
+        let mut command = sendgate();
+        command.arg("serve").arg("--data").arg(folder).args(["--listen", "127.0.0.1:0"]);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        Self { child, log: None }
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        if let Some(log) = self.log.take() {
+            log.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A connection to a server process.
+pub async fn connect(address: SocketAddr) -> Channel {
+    Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
+}
