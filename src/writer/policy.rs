@@ -11,10 +11,11 @@ use super::{
 };
 use crate::{
     domain::{
+        contact::ContactKind,
         decide::{Known, decide},
         policy::Policy,
         reason::Reason,
-        scope::{Regime, Scope},
+        scope::{BrandId, Level, PurposeId, Regime, Scope, TypeSelector},
         state::consent_end,
         time::Now,
     },
@@ -68,8 +69,13 @@ impl Books {
                 policy.version()
             )));
         }
-        let (planes, changes, ends) = self.rederive(&policy, now)?;
-        self.refuse_dropped(&policy)?;
+        let Rederived { planes, changes, ends, dropped } = self.rederive(&policy, now)?;
+        if let Some(dropped) = dropped {
+            return Err(WriteError::Policy(format!(
+                "policy \"{}\" drops {dropped}, about which people have said something: keep it",
+                policy.version()
+            )));
+        }
         let change = |revision| PolicyChange {
             version: policy.version().to_owned(),
             scopes: changes.clone(),
@@ -129,14 +135,8 @@ impl Books {
         Ok(change)
     }
 
-    /// All planes under another policy, how verdicts change from the present
-    /// one, and the ends that it brings.
-    #[expect(clippy::type_complexity, reason = "the parts are taken apart at once")]
-    fn rederive(
-        &self,
-        policy: &Policy,
-        now: Now,
-    ) -> Result<(Planes, Vec<ScopeChange>, Vec<(i64, ContactKey)>), WriteError> {
+    /// Everything under another policy, and how it differs from the present.
+    fn rederive(&self, policy: &Policy, now: Now) -> Result<Rederived, WriteError> {
         let present = &self.view.policy;
         let mut changes: HashMap<Scope, ScopeChange> = HashMap::new();
         for rules in policy.scopes() {
@@ -154,6 +154,7 @@ impl Books {
             );
         }
         let mut ends = Vec::new();
+        let mut dropped = None;
         let states = self.all_states()?;
         let planes = derive(
             states,
@@ -161,6 +162,9 @@ impl Books {
             now,
             |(brand, contact)| self.marks(brand, contact),
             |(brand, contact), known| {
+                if dropped.is_none() {
+                    dropped = dropped_by(present, policy, brand, contact.kind, known);
+                }
                 let permits = |policy: &Policy, scope: &Scope| {
                     let kinds = policy.kinds(scope.channel);
                     let rules = policy.rules(scope).filter(|_| kinds.contains(&contact.kind));
@@ -192,29 +196,50 @@ impl Books {
             })
             .collect();
         changes.sort_by_key(|change| change.scope);
-        Ok((planes, changes, ends))
+        Ok(Rederived { planes, changes, ends, dropped })
     }
+}
 
-    /// A policy must not silently drop a scope that people said something about.
-    fn refuse_dropped(&self, policy: &Policy) -> Result<(), WriteError> {
-        let present = &self.view.policy;
-        let used = self.view.planes.all(present).find(|(name, _)| {
-            policy.rules(&name.scope).is_none()
-                || !policy.kinds(name.scope.channel).contains(&name.kind)
-        });
-        match used {
-            None => Ok(()),
-            Some((name, plane)) => Err(WriteError::Policy(format!(
-                "the policy drops {}/{}/{}/{} for contacts of kind {}, of which {} are on record: keep the scope and the kind",
-                present.brand_name(name.scope.brand),
-                name.scope.recipient_type.name(),
-                present.channel_name(name.scope.channel),
-                present.purpose_name(name.scope.purpose),
-                name.kind.name(),
-                plane.len()
-            ))),
-        }
-    }
+/// What a policy makes of the ledger.
+struct Rederived {
+    planes: Planes,
+    changes: Vec<ScopeChange>,
+    /// The ends that the policy's validities bring.
+    ends: Vec<(i64, ContactKey)>,
+    /// Something that people said and the policy no longer has a place for.
+    dropped: Option<String>,
+}
+
+/// Names what a policy drops although this contact said something about it.
+/// What people said must not vanish with a line of TOML.
+fn dropped_by(
+    present: &Policy,
+    policy: &Policy,
+    brand: BrandId,
+    kind: ContactKind,
+    known: Known<'_>,
+) -> Option<String> {
+    let consents = known.brand.consents().iter().map(|record| (record.level, record.selector));
+    let entries = known.brand.suppressions().iter().filter_map(|entry| {
+        Level::new(entry.channel, PurposeId::ANY).map(|level| (level, TypeSelector::Any))
+    });
+    let keeps = |policy: &Policy, level: Level, selector: TypeSelector| {
+        policy.scopes_of(brand).filter_map(|position| policy.scopes().get(position)).any(|rules| {
+            level.covers(rules.scope.channel, rules.scope.purpose)
+                && selector.covers(rules.scope.recipient_type)
+                && policy.kinds(rules.scope.channel).contains(&kind)
+        })
+    };
+    let (level, _) = consents.chain(entries).find(|(level, selector)| {
+        keeps(present, *level, *selector) && !keeps(policy, *level, *selector)
+    })?;
+    Some(format!(
+        "{}/{}/{} for contacts of kind {}",
+        present.brand_name(brand),
+        present.channel_name(level.channel()),
+        present.purpose_name(level.purpose()),
+        kind.name()
+    ))
 }
 
 /// The ends of a contact's grants in one scope.

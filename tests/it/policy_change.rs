@@ -207,7 +207,7 @@ async fn a_scope_that_people_spoke_of_cannot_be_dropped_and_another_can() {
     let used = "[purposes.newsletter]\nindividual = \"opt_in\"\nmerchant = \"opt_in\"\n";
     let unused = "[purposes.tracking]\nindividual = \"opt_in\"\nmerchant = \"opt_in\"\n";
     let status = refused(apply(&server, plain(&changed("2", used, ""))).await);
-    assert!(status.message().contains("main/individual/sms/newsletter"), "{status:?}");
+    assert!(status.message().contains("main/sms/newsletter"), "{status:?}");
 
     apply(&server, plain(&changed("2", unused, ""))).await.unwrap();
     for _ in 0..2 {
@@ -216,6 +216,37 @@ async fn a_scope_that_people_spoke_of_cannot_be_dropped_and_another_can() {
         assert_eq!(gone.unwrap_err().code(), Code::NotFound);
         server.restart().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scope_with_grants_alone_cannot_be_dropped_either_nor_can_a_kind() {
+    let server = TestServer::start().await;
+    let surveys = "[purposes.surveys]\nmerchant = \"opt_out\"\n";
+    let starter = |version: &str| STARTER.replace("starter-1", version);
+    let with_surveys = format!("{}\n{surveys}", starter("2"));
+    apply(&server, plain(&with_surveys)).await.unwrap();
+    // A grant under opt_out is in no plane: nobody is refused by it.
+    let event = ConsentEvent {
+        purpose: "surveys".to_owned(),
+        recipient_type: Merchant.into(),
+        ..grant(KNOWN, START)
+    };
+    record(&server, event).await;
+    let status = refused(apply(&server, plain(&starter("3"))).await);
+    assert!(status.message().contains("main/sms/surveys"), "{status:?}");
+
+    let kinds = "[channels.sms]\nkinds = [\"phone\"]";
+    let other = "[channels.sms]\nkinds = [\"contact_id\"]";
+    let status = refused(
+        apply(
+            &server,
+            plain(
+                &with_surveys.replace("version = \"2\"", "version = \"3\"").replace(kinds, other),
+            ),
+        )
+        .await,
+    );
+    assert!(status.message().contains("kind phone"), "{status:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
