@@ -79,7 +79,7 @@ pub struct Question {
 #[derive(Default)]
 pub struct Session {
     /// The recipients of the batch at hand.
-    pub recipients: Recipients,
+    recipients: Recipients,
     seen_ids: RoaringTreemap,
     /// Fingerprints are uniform already; a fast hasher spreads them enough.
     seen_texts: FastSet<Fingerprint, Xxh3DefaultBuilder>,
@@ -96,6 +96,30 @@ struct Refused {
 }
 
 impl Session {
+    /// Takes a column of lines as the recipients at hand, marks of erasures
+    /// included.
+    pub fn read_lines(&mut self, lines: &Bytes, reading: Reading, rules: &ScopeRules, view: &View) {
+        self.recipients.read_lines(lines, reading, view);
+        if view.needs_erased(rules.regime) {
+            self.recipients.read_erased(rules.scope.brand, reading, Some(lines), view);
+        }
+    }
+
+    /// Takes a column of integers as the recipients at hand, marks of erasures
+    /// included.
+    pub fn read_ids(
+        &mut self,
+        ids: impl Iterator<Item = u64>,
+        reading: Reading,
+        rules: &ScopeRules,
+        view: &View,
+    ) {
+        self.recipients.read_ids(ids, reading);
+        if view.needs_erased(rules.regime) {
+            self.recipients.read_erased(rules.scope.brand, reading, None, view);
+        }
+    }
+
     /// Decides on the recipients at hand.
     ///
     /// # Errors
@@ -154,10 +178,7 @@ impl Session {
         let by_member = question.reasons || !view.erased.is_empty();
         let (mut verdicts, permitted) = if by_member {
             let reading = Reading { kind: question.kind, region: None, regime: rules.regime };
-            self.recipients.read_ids(audience.iter(), reading);
-            if view.needs_erased(rules.regime) {
-                self.recipients.read_erased(rules.scope.brand, reading, None, view);
-            }
+            self.read_ids(audience.iter(), reading, rules, view);
             let verdicts = self.filter(view, question)?;
             let words = &self.words;
             let permitted = audience
@@ -367,33 +388,5 @@ fn refuse(words: &mut [u64], reasons: &mut [u8], at: usize, reason: Reason) {
     *word &= !(1 << (at % 64));
     if let Some(slot) = reasons.get_mut(at) {
         *slot = reason as u8;
-    }
-}
-
-/// Reads a column of lines for a question, marks of erasures included.
-pub fn read_lines(
-    session: &mut Session,
-    lines: &Bytes,
-    reading: Reading,
-    rules: &ScopeRules,
-    view: &View,
-) {
-    session.recipients.read_lines(lines, reading, view);
-    if view.needs_erased(rules.regime) {
-        session.recipients.read_erased(rules.scope.brand, reading, Some(lines), view);
-    }
-}
-
-/// Reads a column of integers for a question, marks of erasures included.
-pub fn read_ids(
-    session: &mut Session,
-    ids: impl Iterator<Item = u64>,
-    reading: Reading,
-    rules: &ScopeRules,
-    view: &View,
-) {
-    session.recipients.read_ids(ids, reading);
-    if view.needs_erased(rules.regime) {
-        session.recipients.read_erased(rules.scope.brand, reading, None, view);
     }
 }

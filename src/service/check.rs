@@ -13,10 +13,7 @@ use crate::{
         contact::{Address, ContactRef},
         reason::Reason,
     },
-    engine::{
-        filter::{Session, read_ids, read_lines},
-        view::View,
-    },
+    engine::{filter::Session, view::View},
     proto::v1::{CheckRequest, CheckResponse, LedgerRecord},
 };
 
@@ -84,11 +81,11 @@ fn decide(view: &View, asked: &Asked, address: Option<&Address>) -> Result<Reaso
     let mut session = Session::default();
     match address {
         Address::Phone(id) | Address::ContactId(id) => {
-            read_ids(&mut session, [*id].into_iter(), reading, rules, view);
+            session.read_ids([*id].into_iter(), reading, rules, view);
         }
         Address::Email(text) | Address::ExternalId(text) => {
             let line = bytes::Bytes::copy_from_slice(text.as_bytes());
-            read_lines(&mut session, &line, reading, rules, view);
+            session.read_lines(&line, reading, rules, view);
         }
     }
     let verdicts = session.filter(view, question).map_err(|error| {

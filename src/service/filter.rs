@@ -14,7 +14,7 @@ use crate::{
     domain::{contact::ContactKind, reason::Reason},
     engine::{
         audience::{self, AudienceError, read_audience},
-        filter::{FilterError, Session, Verdicts, read_ids, read_lines},
+        filter::{FilterError, Session, Verdicts},
         recipients::count_lines,
         view::View,
     },
@@ -225,11 +225,11 @@ impl Stream<'_> {
             session.filter_audience(view, question, &audience)
         } else {
             if !batch.phones.is_empty() {
-                read_ids(session, batch.phones.iter(), reading, rules, view);
+                session.read_ids(batch.phones.iter(), reading, rules, view);
             } else if !batch.contact_ids.is_empty() {
-                read_ids(session, batch.contact_ids.iter(), reading, rules, view);
+                session.read_ids(batch.contact_ids.iter(), reading, rules, view);
             } else {
-                read_lines(session, &batch.lines, reading, rules, view);
+                session.read_lines(&batch.lines, reading, rules, view);
             }
             session.filter(view, question)
         };

@@ -17,6 +17,9 @@ use crate::domain::secret::Secret;
 /// The format that this version writes and reads (A8).
 const FORMAT: u32 = 1;
 
+/// The file that marks a folder in which a store is being made.
+const UNFINISHED: &str = "UNFINISHED";
+
 /// Memory for blocks read from disk. The filter path reads none (A6); this
 /// serves recording, which looks up states and keys.
 const BLOCK_CACHE: usize = 256 << 20;
@@ -57,12 +60,9 @@ impl Store {
     /// The folder cannot be used, belongs to another running process, has
     /// another format, or holds less than its HEAD says (A9).
     pub fn open(folder: &Path) -> Result<Opened, StoreError> {
-        let is_new = is_missing_or_empty(folder)?;
-        if is_new {
-            fs::create_dir_all(folder).map_err(|error| StoreError::Head(folder.into(), error))?;
-        }
         let before = head::read(folder)?;
-        if is_new {
+        let was_interrupted = before.is_none() && folder.join(UNFINISHED).exists();
+        if was_interrupted || is_missing_or_empty(folder)? {
             create(folder)?;
         }
         let database = open_database(folder, false)?;
@@ -164,7 +164,15 @@ fn is_missing_or_empty(folder: &Path) -> Result<bool, StoreError> {
 /// Writes the rows that make a database a store, and flushes them into a file:
 /// a store whose log is lost later still knows what it is, and its HEAD shows
 /// what is missing.
+///
+/// A file marks the folder until this is done. A store that was never finished
+/// has acknowledged nothing, so the next open may begin anew.
 fn create(folder: &Path) -> Result<(), StoreError> {
+    let failed = |error| StoreError::Head(folder.into(), error);
+    let unfinished = folder.join(UNFINISHED);
+    fs::create_dir_all(folder).map_err(failed)?;
+    fs::write(&unfinished, b"").map_err(failed)?;
+    DB::destroy(&Options::default(), folder)?;
     let database = open_database(folder, true)?;
     let epoch: Epoch = rand::random();
     if let Some(family) = database.cf_handle(family::META) {
@@ -178,7 +186,8 @@ fn create(folder: &Path) -> Result<(), StoreError> {
         database.flush_cf(family)?;
     }
     let head = Head { epoch, revision: 0, chain: [0; 32] };
-    HeadKeeper::start(folder, 0, head).map(drop)
+    HeadKeeper::start(folder, 0, head).map(drop)?;
+    fs::remove_file(unfinished).map_err(failed)
 }
 
 /// The tip must name the last event, and that event must hash to its chain.
@@ -328,4 +337,28 @@ fn family_options(name: &str, cache: &Cache) -> Options {
         options.set_bottommost_compression_type(DBCompressionType::Zstd);
     }
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_whose_making_was_interrupted_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(open_database(folder.path(), true).unwrap());
+        assert!(Store::open(folder.path()).is_err(), "a database without a store's rows");
+        fs::write(folder.path().join(UNFINISHED), b"").unwrap();
+        let made = Store::open(folder.path()).unwrap();
+        assert_eq!(made.tip.revision, 0);
+        assert!(!folder.path().join(UNFINISHED).exists());
+    }
+
+    #[test]
+    fn a_finished_store_is_never_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let epoch = Store::open(folder.path()).unwrap().store.epoch();
+        fs::write(folder.path().join(UNFINISHED), b"").unwrap();
+        assert_eq!(Store::open(folder.path()).unwrap().store.epoch(), epoch);
+    }
 }
