@@ -3,7 +3,7 @@
 use std::{
     fs::{File, Permissions},
     io::{self, BufReader, BufWriter, Read, Write},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -34,6 +34,35 @@ pub fn open(path: &Path) -> Result<(Input, ProgressBar), Failure> {
     let progress = output::progress(length);
     let reader = BufReader::with_capacity(BUFFER_BYTES, progress.wrap_read(reader));
     Ok((reader, progress))
+}
+
+/// Refuses to write over one of `others`: a list that replaces its own input,
+/// or one output that replaces the other, is lost without a word.
+///
+/// # Errors
+/// `path` is one of the others, perhaps under another name.
+pub fn refuse_overwriting(option: &str, path: &Path, others: &[&Path]) -> Result<(), Failure> {
+    let is_same = |other: &&&Path| match (path.metadata(), other.metadata()) {
+        (Ok(one), Ok(other)) => {
+            one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino())
+        }
+        (Err(_), Err(_)) => absolute(path) == absolute(other),
+        _ => false,
+    };
+    match others.iter().find(is_same).filter(|_| !is_standard(path)) {
+        None => Ok(()),
+        Some(other) => Err(Failure::usage(format!(
+            "{option} {} would overwrite {}",
+            path.display(),
+            other.display()
+        ))),
+    }
+}
+
+/// The path that a new file will have, whatever way leads to its folder.
+fn absolute(path: &Path) -> Option<PathBuf> {
+    let folder = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    Some(folder.canonicalize().ok()?.join(path.file_name()?))
 }
 
 /// Whether a path means standard input or output.

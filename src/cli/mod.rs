@@ -45,7 +45,7 @@ const SUPPRESSED: u8 = 5;
 #[command(name = "sendgate", version, after_help = EXIT_CODES)]
 struct Cli {
     /// The server to ask
-    #[arg(long, global = true, env = "SENDGATE_ENDPOINT", default_value = DEFAULT_ENDPOINT)]
+    #[arg(value_parser = endpoint, long, global = true, env = "SENDGATE_ENDPOINT", default_value = DEFAULT_ENDPOINT)]
     endpoint: String,
     #[command(subcommand)]
     command: Command,
@@ -83,6 +83,18 @@ enum Question {
     Record(record::Args),
     /// Show what the server holds and does
     Stats(stats::Args),
+}
+
+/// A server's URL; a bare address means http. This version has no encryption,
+/// and whoever writes https must not be served without it.
+fn endpoint(text: &str) -> Result<String, String> {
+    match text.split_once("://") {
+        None => Ok(format!("http://{text}")),
+        Some(("http", _)) => Ok(text.to_owned()),
+        Some((scheme, _)) => {
+            Err(format!("{scheme}:// is not spoken by this version: write http://"))
+        }
+    }
 }
 
 /// Runs the command line of this process and says how it ended.

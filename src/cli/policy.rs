@@ -79,7 +79,11 @@ async fn apply(client: &Client, args: ApplyArgs) -> Result<ExitCode, Failure> {
     if args.json {
         print_json(&response, args.dry_run)?;
     } else {
-        let done = if args.dry_run { "would apply" } else { "applied" };
+        let done = match (args.dry_run, response.refused.is_empty()) {
+            (false, _) => "applied",
+            (true, true) => "would apply",
+            (true, false) => "would refuse",
+        };
         output::line(format!(
             "{done} policy {}, {}",
             response.policy_version,
@@ -88,6 +92,9 @@ async fn apply(client: &Client, args: ApplyArgs) -> Result<ExitCode, Failure> {
         response.changes.iter().try_for_each(print_change)?;
         if response.changes.is_empty() {
             output::line("no verdict changes")?;
+        }
+        if !response.refused.is_empty() {
+            output::line(&response.refused)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -121,6 +128,7 @@ fn print_json(response: &ApplyPolicyResponse, dry_run: bool) -> Result<(), Failu
         "policy_version": response.policy_version,
         "revision": output::revision_json(response.revision.as_ref()),
         "changes": response.changes.iter().map(change).collect::<Vec<_>>(),
+        "refused": Some(&response.refused).filter(|refused| !refused.is_empty()),
     }))?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `sendgate serve`: the server.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -36,7 +36,11 @@ pub struct Args {
 /// The store is refused, the address is taken, or a write failed.
 pub fn run(args: Args) -> Result<ExitCode, Failure> {
     let filter = EnvFilter::try_from_env("SENDGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
     if !args.listen.ip().is_loopback() && !args.insecure {
         return Err(Failure::usage(format!(
             "{} is not a loopback address, and this version has neither encryption nor tokens: \
@@ -44,6 +48,9 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
              is yours alone",
             args.listen
         )));
+    }
+    if !args.listen.ip().is_loopback() {
+        tracing::warn!(address = %args.listen, "listening without encryption and without tokens");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

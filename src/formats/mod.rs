@@ -121,7 +121,7 @@ impl<R: BufRead> ItemReader<R> {
     pub fn new(opened: Opened<R>, meaning: Meaning, defaults: Defaults) -> io::Result<Self> {
         let shape = match meaning {
             Meaning::IysDaily(_) | Meaning::SendgateCsv => {
-                Shape::Delimited(opened.delimiter().unwrap_or(b','))
+                Shape::Records(opened.delimiter().unwrap_or(b','))
             }
             Meaning::SendgateJson | Meaning::Plain(_) => Shape::Lines,
         };
@@ -148,6 +148,10 @@ impl<R: BufRead> ItemReader<R> {
         let text = row.fields.get(0).unwrap_or_default();
         let surplus = row.fields.iter().skip(self.header.len().max(1));
         let changes = match &self.meaning {
+            _ if row.unclosed_quote => Err(Problem::new(
+                "row",
+                "a quote is opened and not closed; a cell of an import stays on one line",
+            )),
             // A delimiter too many shifts all that follows into other columns.
             _ if surplus.into_iter().any(|field| !field.is_empty()) => {
                 Err(Problem::new("row", "more fields than the header has"))

@@ -25,8 +25,11 @@ const DELIMITERS: [u8; 4] = *b",;\t|";
 pub enum Shape {
     /// One value a line, nothing quoted.
     Lines,
-    /// Fields between delimiters, perhaps quoted.
+    /// Fields between delimiters, perhaps quoted; a quoted one may span lines.
     Delimited(u8),
+    /// The same, but one row a line: a quote that stays open spoils its own
+    /// line, and not the opt-outs on the lines after it.
+    Records(u8),
 }
 
 /// One row.
@@ -38,6 +41,8 @@ pub struct Row<'a> {
     pub raw: &'a [u8],
     /// The fields as text: UTF-8 or, where it is not that, Windows-1254.
     pub fields: &'a StringRecord,
+    /// Whether a quote is opened and not closed; then there are no fields.
+    pub unclosed_quote: bool,
 }
 
 /// The beginning of a file, read to recognise what it is.
@@ -105,13 +110,17 @@ impl<R: BufRead> Opened<R> {
     pub fn rows(self, shape: Shape) -> Rows<R> {
         let mut builder = csv_core::ReaderBuilder::new();
         let parser = match shape {
-            Shape::Delimited(delimiter) => builder.delimiter(delimiter).build(),
+            Shape::Delimited(delimiter) | Shape::Records(delimiter) => {
+                builder.delimiter(delimiter).build()
+            }
             // NUL stands in no address, so a line stays one field.
             Shape::Lines => builder.delimiter(0).quoting(false).build(),
         };
         Rows {
             input: self.input,
             parser,
+            one_line_each: matches!(shape, Shape::Records(_)),
+            unclosed_quote: false,
             raw: Vec::new(),
             text: vec![0; 1024],
             ends: vec![0; 64],
@@ -127,6 +136,8 @@ impl<R: BufRead> Opened<R> {
 pub struct Rows<R> {
     input: Chain<Cursor<Vec<u8>>, R>,
     parser: csv_core::Reader,
+    one_line_each: bool,
+    unclosed_quote: bool,
     raw: Vec<u8>,
     /// Unquoted fields of the current row, and where each ends.
     text: Vec<u8>,
@@ -154,7 +165,8 @@ impl<R: BufRead> Rows<R> {
     /// # Errors
     /// Reading failed, or a row is longer than 1 MiB.
     pub fn next_row(&mut self) -> io::Result<Option<Row<'_>>> {
-        let Some((text_length, field_count)) = self.scan()? else { return Ok(None) };
+        let found = if self.one_line_each { self.scan_line()? } else { self.scan()? };
+        let Some((text_length, field_count)) = found else { return Ok(None) };
         // The parser skips blank lines inside the call that finds the row.
         let blank = self.raw.iter().take_while(|byte| is_line_end(**byte)).count();
         let (skipped, raw) = self.raw.split_at(blank);
@@ -168,7 +180,51 @@ impl<R: BufRead> Rows<R> {
         while self.fields.len() < self.minimum_fields {
             self.fields.push_field("");
         }
-        Ok(Some(Row { line, raw, fields: &self.fields }))
+        let unclosed_quote = self.unclosed_quote;
+        Ok(Some(Row { line, raw, fields: &self.fields, unclosed_quote }))
+    }
+
+    /// Reads one line as [`scan`](Self::scan) reads a row.
+    fn scan_line(&mut self) -> io::Result<Option<(usize, usize)>> {
+        loop {
+            self.raw.clear();
+            let mut limited = self.input.by_ref().take(MAX_ROW_BYTES as u64 + 1);
+            if limited.read_until(b'\n', &mut self.raw)? == 0 {
+                return Ok(None);
+            }
+            if self.raw.len() > MAX_ROW_BYTES {
+                return Err(invalid(format!("line {} is longer than 1 MiB", self.line)));
+            }
+            if !is_blank(&self.raw) {
+                break;
+            }
+            self.blank_lines += 1;
+            self.line += 1;
+        }
+        self.parser.reset();
+        let (mut text_length, mut field_count) = (0, 0);
+        // The last line may lack its end, which the parser waits for.
+        let mut rest = [self.raw.as_slice(), b"\n"].concat();
+        self.unclosed_quote = false;
+        loop {
+            let (result, consumed, written, ended) = self.parser.read_record(
+                &rest,
+                self.text.get_mut(text_length..).unwrap_or_default(),
+                self.ends.get_mut(field_count..).unwrap_or_default(),
+            );
+            rest.drain(..consumed);
+            text_length += written;
+            field_count += ended;
+            match result {
+                ReadRecordResult::OutputFull => self.text.resize(self.text.len() * 2, 0),
+                ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
+                ReadRecordResult::Record => return Ok(Some((text_length, field_count))),
+                ReadRecordResult::InputEmpty | ReadRecordResult::End => {
+                    self.unclosed_quote = true;
+                    return Ok(Some((0, 0)));
+                }
+            }
+        }
     }
 
     /// Reads one row into `raw`, `text` and `ends`; returns how much of the

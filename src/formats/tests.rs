@@ -138,7 +138,7 @@ fn odd_files_are_read_and_their_lines_counted() {
         "\u{feff}\r\n",
         "\"RECIPIENT\";Type;STATUS;ConsentDate;source;remark\r\n",
         "\r\n",
-        "+905311333449;MESAJ;RET;;HS_WEB;\"a;b\r\nc\"\r\n",
+        "+905311333449;MESAJ;RET;;HS_WEB;\"a;b\"\r\n",
         "\r\n",
         "\r\n",
         "+905311333450;FAX;RET;;HS_WEB\r\n",
@@ -148,7 +148,7 @@ fn odd_files_are_read_and_their_lines_counted() {
     assert_eq!(Format::recognise(&opened), Some(Format::IysDaily));
     let rows = iys(text);
     let lines: Vec<u64> = rows.iter().map(|(line, _)| *line).collect();
-    assert_eq!(lines, [4, 8, 9]);
+    assert_eq!(lines, [4, 7, 8]);
     assert_eq!(consents(&rows[0].1).len(), 3);
     assert_eq!(problem_field(&rows[1].1), "type");
     assert_eq!(consents(&rows[2].1).len(), 1);
@@ -303,4 +303,19 @@ fn a_quote_that_is_never_closed_is_an_error_and_not_all_memory() {
     let mut rows = Opened::read(Cursor::new(text)).unwrap().rows(Shape::Delimited(b','));
     assert!(rows.next_row().unwrap_err().to_string().contains("line 1"));
     assert!(Opened::read(Cursor::new(b"\xff\xfea\0")).is_err(), "UTF-16");
+}
+
+#[test]
+fn an_open_quote_spoils_its_own_line_only() {
+    let text = "address,status,source\n\
+                05551240001,withdrawn,\"a\n\
+                05551240002,withdrawn,b\n\
+                \n\
+                05551240003,withdrawn,\"c";
+    let mut rows = Opened::read(Cursor::new(text)).unwrap().rows(Shape::Records(b','));
+    let mut found = Vec::new();
+    while let Some(row) = rows.next_row().unwrap() {
+        found.push((row.line, row.unclosed_quote, row.fields.len()));
+    }
+    assert_eq!(found, [(1, false, 3), (2, true, 0), (3, false, 3), (5, true, 0)]);
 }

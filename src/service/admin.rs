@@ -48,6 +48,7 @@ impl AdminService for Services {
             policy_version: change.version,
             changes,
             revision: Some(revision(&view, change.revision)),
+            refused: change.refused.unwrap_or_default(),
         }))
     }
 

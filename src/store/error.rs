@@ -9,6 +9,10 @@ pub enum StoreError {
     Database(rocksdb::Error),
     /// The HEAD file could not be read or written.
     Head(PathBuf, std::io::Error),
+    /// Another process has the store open.
+    InUse(PathBuf),
+    /// The folder cannot be made or read.
+    Folder(PathBuf, std::io::Error),
     /// The store contradicts itself, or its HEAD; it must not be served (A9).
     Refused(String),
 }
@@ -25,6 +29,12 @@ impl fmt::Display for StoreError {
             Self::Database(error) => write!(formatter, "the ledger's database failed: {error}"),
             Self::Head(path, error) => {
                 write!(formatter, "the HEAD file {} failed: {error}", path.display())
+            }
+            Self::InUse(path) => {
+                write!(formatter, "another process has {} open: stop it first", path.display())
+            }
+            Self::Folder(path, error) => {
+                write!(formatter, "cannot use the data folder {}: {error}", path.display())
             }
             Self::Refused(what) => write!(
                 formatter,

@@ -1,6 +1,6 @@
 //! Opening and creating a store, with every option of the database and its reason.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, os::unix::fs::DirBuilderExt, path::Path};
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
@@ -157,7 +157,7 @@ fn is_missing_or_empty(folder: &Path) -> Result<bool, StoreError> {
     match fs::read_dir(folder) {
         Ok(mut entries) => Ok(entries.next().is_none()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        Err(error) => Err(StoreError::Head(folder.into(), error)),
+        Err(error) => Err(StoreError::Folder(folder.into(), error)),
     }
 }
 
@@ -168,9 +168,10 @@ fn is_missing_or_empty(folder: &Path) -> Result<bool, StoreError> {
 /// A file marks the folder until this is done. A store that was never finished
 /// has acknowledged nothing, so the next open may begin anew.
 fn create(folder: &Path) -> Result<(), StoreError> {
-    let failed = |error| StoreError::Head(folder.into(), error);
+    let failed = |error| StoreError::Folder(folder.into(), error);
     let unfinished = folder.join(UNFINISHED);
-    fs::create_dir_all(folder).map_err(failed)?;
+    // Consents are nobody else's business on this machine.
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     fs::write(&unfinished, b"").map_err(failed)?;
     DB::destroy(&Options::default(), folder)?;
     let database = open_database(folder, true)?;
@@ -302,10 +303,7 @@ fn open_database(folder: &Path, create: bool) -> Result<DB, StoreError> {
         .map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache)));
     DB::open_cf_descriptors(&options, folder, families).map_err(|error| {
         if error.to_string().contains("While lock file") {
-            StoreError::refused(format!(
-                "another process has {} open: stop it first",
-                folder.display()
-            ))
+            StoreError::InUse(folder.into())
         } else {
             StoreError::Database(error)
         }

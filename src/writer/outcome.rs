@@ -66,6 +66,8 @@ pub struct PolicyChange {
     pub scopes: Vec<ScopeChange>,
     /// The revision of the policy event; the current one for a dry run.
     pub revision: u64,
+    /// For a dry run: why it would be refused.
+    pub refused: Option<String>,
 }
 
 /// Why a write was not answered with an outcome.

@@ -52,39 +52,32 @@ impl Books {
         let now = self.advance()?;
         let policy = Policy::read(text, self.view.policy.names().clone())
             .map_err(|error| WriteError::NotAPolicy(error.to_string()))?;
-        if !conditions.dry_run
-            && policy.version() == self.view.policy.version()
-            && self.policy_revision != 0
-        {
-            if policy.text() == self.view.policy.text() {
-                return Ok(PolicyChange {
-                    version: policy.version().to_owned(),
-                    scopes: Vec::new(),
-                    revision: self.tip.revision,
-                });
-            }
-            return Err(WriteError::Policy(format!(
-                "the policy in force is another one of version \"{}\": answers name the version, so \
-                 give this one a new version",
-                policy.version()
-            )));
+        let present = &self.view.policy;
+        let is_first = self.policy_revision == 0;
+        if !is_first && !conditions.dry_run && policy.text() == present.text() {
+            return Ok(PolicyChange {
+                version: policy.version().to_owned(),
+                scopes: Vec::new(),
+                revision: self.tip.revision,
+                refused: None,
+            });
         }
+        let takes_version =
+            !is_first && policy.version() == present.version() && policy.text() != present.text();
         let Rederived { planes, changes, ends, dropped } = self.rederive(&policy, now)?;
-        if let Some(dropped) = dropped {
-            return Err(WriteError::Policy(format!(
-                "policy \"{}\" drops {dropped}, about which people have said something: keep it",
-                policy.version()
-            )));
-        }
-        let change = |revision| PolicyChange {
+        let refused = refusal(&policy, &changes, dropped, takes_version, conditions);
+        let change = |revision, refused| PolicyChange {
             version: policy.version().to_owned(),
             scopes: changes.clone(),
             revision,
+            refused,
         };
         if conditions.dry_run {
-            return Ok(change(self.tip.revision));
+            return Ok(change(self.tip.revision, refused));
         }
-        check(&policy, &changes, conditions)?;
+        if let Some(refused) = refused {
+            return Err(WriteError::Policy(refused));
+        }
 
         for ends in ends.chunks(ENDS_PER_BATCH) {
             // Ends that no verdict waits for do nothing, so they may be durable
@@ -118,7 +111,7 @@ impl Books {
         batch.tip(&tip)?;
         batch.commit()?;
 
-        let change = change(revision);
+        let change = change(revision, None);
         self.tip = tip;
         self.policy_revision = revision;
         self.view.policy_revision = revision;
@@ -257,30 +250,55 @@ fn ends_of(known: Known<'_>, policy: &Policy, scope: &Scope) -> impl Iterator<It
         .filter_map(move |record| consent_end(record, validity))
 }
 
-fn check(
+/// Why a policy is not applied as asked, all reasons at once.
+fn refusal(
     policy: &Policy,
     changes: &[ScopeChange],
+    dropped: Option<String>,
+    takes_version: bool,
     conditions: PolicyConditions,
-) -> Result<(), WriteError> {
+) -> Option<String> {
+    let mut why = Vec::new();
+    let mut flags = String::new();
+    if takes_version {
+        why.push(
+            "the policy in force is another one of this version: answers name the version, so give \
+             this one a new version"
+                .to_owned(),
+        );
+    }
+    if let Some(dropped) = dropped {
+        why.push(format!("it drops {dropped}, about which people have said something: keep it"));
+    }
     let permits_more: u64 = changes.iter().map(|change| change.newly_permitted).sum();
     if permits_more != conditions.permits_more {
-        return Err(WriteError::Policy(format!(
-            "policy \"{}\" would turn {permits_more} suppressed verdicts into permitted ones, and \
-             {} were allowed: apply it with --permits-more {permits_more} if that is meant",
-            policy.version(),
+        why.push(format!(
+            "it would turn {permits_more} suppressed verdicts into permitted ones, and {} were allowed",
             conditions.permits_more
-        )));
+        ));
     }
     let opened = changes.iter().find(|change| change.unknown_newly_permitted);
-    match opened {
-        Some(change) if !conditions.permits_unknown => Err(WriteError::Policy(format!(
-            "policy \"{}\" would permit everybody unknown in {}/{}/{}: apply it with \
-             --permits-unknown if that is meant",
-            policy.version(),
+    if let Some(change) = opened.filter(|_| !conditions.permits_unknown) {
+        why.push(format!(
+            "it would permit everybody unknown in {}/{}/{}",
             policy.brand_name(change.scope.brand),
             policy.channel_name(change.scope.channel),
             policy.purpose_name(change.scope.purpose)
-        ))),
-        _ => Ok(()),
+        ));
     }
+    if permits_more != 0 {
+        flags += &format!(" --permits-more {permits_more}");
+    }
+    if opened.is_some() {
+        flags += " --permits-unknown";
+    }
+    if why.is_empty() {
+        return None;
+    }
+    let meant = if flags.is_empty() {
+        String::new()
+    } else {
+        format!(" (if the change of verdicts is meant, apply it with{flags})")
+    };
+    Some(format!("policy \"{}\": {}{meant}", policy.version(), why.join("; ")))
 }

@@ -8,7 +8,10 @@ mod read;
 mod summary;
 mod write;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use self::{
     read::{Batch, List},
@@ -84,8 +87,16 @@ impl Args {
 
 /// Filters the list.
 pub async fn run(client: &Client, args: Args) -> Result<ExitCode, Failure> {
-    if args.permitted.is_some() && args.permitted == args.suppressed {
-        return Err(Failure::usage("--permitted and --suppressed name the same file"));
+    let file = args.file.as_path();
+    if let Some(permitted) = &args.permitted {
+        files::refuse_overwriting("--permitted", permitted, &[file])?;
+    }
+    if let Some(suppressed) = &args.suppressed {
+        let others: Vec<&Path> = [file].into_iter().chain(args.permitted.as_deref()).collect();
+        files::refuse_overwriting("--suppressed", suppressed, &others)?;
+        if files::is_standard(suppressed) && args.permitted.as_ref() == Some(suppressed) {
+            return Err(Failure::usage("--permitted and --suppressed both name standard output"));
+        }
     }
     let (input, progress) = files::open(&args.file)?;
     let list =

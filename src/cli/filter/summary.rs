@@ -113,7 +113,10 @@ impl Summary {
         text += &row("recipients/s, stream", per_second(self.recipients, self.waited));
         text += &row("recipients/s, overall", per_second(self.recipients, overall));
         let revision = output::revision(self.last_revision.as_ref());
-        text += &format!("decided at {revision}, as of {}", output::time(self.as_of_ms));
+        text += &match self.last_revision {
+            Some(_) => format!("decided at {revision}, as of {}", output::time(self.as_of_ms)),
+            None => "the list is empty: nothing was decided".to_owned(),
+        };
         text
     }
 
@@ -131,7 +134,7 @@ impl Summary {
             "blank_lines": self.blank_lines,
             "first_revision": output::revision_json(self.first_revision.as_ref()),
             "last_revision": output::revision_json(self.last_revision.as_ref()),
-            "as_of": output::time(self.as_of_ms),
+            "as_of": self.last_revision.as_ref().map(|_| output::time(self.as_of_ms)),
             "recipients_per_second": {
                 "stream": per_second(self.recipients, self.waited),
                 "overall": per_second(self.recipients, self.begun.elapsed()),

@@ -85,6 +85,9 @@ fn status(text: &str) -> Result<Status, String> {
 
 /// Imports the file. Repeating an import is safe.
 pub async fn run(client: &Client, args: Args) -> Result<ExitCode, Failure> {
+    if let Some(rejects) = &args.rejects {
+        files::refuse_overwriting("--rejects", rejects, &[&args.file])?;
+    }
     let (input, progress) = files::open(&args.file)?;
     let opened = Opened::read(input)?;
     let format = args.recognise(&opened)?;
