@@ -80,7 +80,6 @@ pub fn open(folder: &Path, clock: Clock) -> Result<Books, StoreError> {
         all_brands: store.has_all_brands()?,
         store,
         tip,
-        policy_revision,
         view,
         email,
         external_id,

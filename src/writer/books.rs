@@ -37,8 +37,6 @@ pub struct Books {
     pub store: Arc<Store>,
     /// Its end.
     pub tip: Tip,
-    /// The revision of the policy in force.
-    pub policy_revision: u64,
     /// The view as of the last commit, and where it is published.
     pub view: View,
     /// Directories of e-mails and of external IDs.

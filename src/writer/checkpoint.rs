@@ -87,7 +87,7 @@ impl Books {
             chain: self.tip.chain,
             consents_until: self.view.now.consents,
             suppressions_until: self.view.now.suppressions,
-            policy_revision: self.policy_revision,
+            policy_revision: self.view.policy_revision,
             planes: self.pages.sums(),
             directories,
         })?;

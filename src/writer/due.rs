@@ -1,8 +1,8 @@
 //! Due masks: what the coming minute's ends will change, prepared ahead (R6).
 //!
 //! Tens of millions of consents may end at one instant. Deciding on each then
-//! would take minutes; so the writer decides ahead, while it is idle, and keeps
-//! the changes as compressed masks a plane. When their time comes they are
+//! would take minutes; so the writer decides ahead, a slice between two tasks,
+//! and keeps the changes as compressed masks a plane. When their time comes they are
 //! applied page by page, within the second.
 
 use std::collections::{BTreeMap, HashMap};
@@ -202,8 +202,7 @@ impl Masks {
 }
 
 impl Books {
-    /// Prepares a slice of the coming minute's ends. Called while the writer
-    /// has nothing else to do.
+    /// Prepares a slice of the coming minute's ends. Called between two tasks.
     ///
     /// # Errors
     /// The ledger cannot be read.

@@ -53,7 +53,7 @@ impl Books {
         let policy = Policy::read(text, self.view.policy.names().clone())
             .map_err(|error| WriteError::NotAPolicy(error.to_string()))?;
         let present = &self.view.policy;
-        let is_first = self.policy_revision == 0;
+        let is_first = self.view.policy_revision == 0;
         if !is_first && !conditions.dry_run && policy.text() == present.text() {
             return Ok(PolicyChange {
                 version: policy.version().to_owned(),
@@ -113,7 +113,6 @@ impl Books {
 
         let change = change(revision, None);
         self.tip = tip;
-        self.policy_revision = revision;
         self.view.policy_revision = revision;
         self.next_end =
             [self.next_end, ends.iter().map(|(due, _)| *due).min()].into_iter().flatten().min();
