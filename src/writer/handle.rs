@@ -62,10 +62,11 @@ pub struct WriterHandle {
     checkpoint: Arc<AtomicU64>,
 }
 
-/// The running writer.
+/// The running writer. Dropped, it ends as if stopped: a process that goes on
+/// to exit must not do so while the store is being closed.
 pub struct Writer {
     handle: WriterHandle,
-    thread: JoinHandle<Result<(), WriteError>>,
+    thread: Option<JoinHandle<Result<(), WriteError>>>,
     /// Turns true when the writer has failed or ended.
     ended: watch::Receiver<bool>,
 }
@@ -96,7 +97,8 @@ impl Writer {
             work.run().inspect_err(|error| tracing::error!(%error, "the writer stopped"))
         })?;
         let room = Arc::new(Semaphore::new(limits.queued_changes));
-        Ok(Self { handle: WriterHandle { queue, room, limits, checkpoint }, thread, ended })
+        let handle = WriterHandle { queue, room, limits, checkpoint };
+        Ok(Self { handle, thread: Some(thread), ended })
     }
 
     /// A handle to submit through.
@@ -114,14 +116,26 @@ impl Writer {
     ///
     /// # Errors
     /// A write failed, now or before; or the writer panicked.
-    pub fn stop(self) -> Result<(), WriteError> {
+    pub fn stop(mut self) -> Result<(), WriteError> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), WriteError> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
         // A full queue means a busy writer; sending waits for room. An error
         // means that it has ended already.
         drop(self.handle.queue.send(Task::Stop));
-        self.thread.join().unwrap_or_else(|_| {
+        thread.join().unwrap_or_else(|_| {
             tracing::error!("the writer panicked");
             Err(WriteError::OutcomeUnknown)
         })
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // What went wrong is in the log; nobody is left to tell.
+        drop(self.end());
     }
 }
 
