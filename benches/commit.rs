@@ -35,6 +35,7 @@ fn withdrawals(
                 source: "bench".to_owned(),
                 actor: Actor { role: ActorRole::System, id: String::new() },
                 event_key: String::new(),
+                rectification: 0,
                 kind: ChangeKind::Consent(Consent {
                     selector: TypeSelector::Any,
                     level: Level::CONTACT,
@@ -44,6 +45,7 @@ fn withdrawals(
                     notice: Default::default(),
                     collected_by: String::new(),
                     evidence: Default::default(),
+                    registered_with: String::new(),
                 }),
             }
         })

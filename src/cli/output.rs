@@ -97,6 +97,20 @@ pub fn record_json(record: &LedgerRecord) -> Value {
             "note": lift.note,
             "event_key": lift.event_key,
         }),
+        Some(Event::Erasure(erasure)) => json!({
+            "event": "ERASURE",
+            "source": erasure.source,
+            "note": erasure.note,
+        }),
+        Some(Event::Policy(policy)) => json!({
+            "event": "POLICY",
+            "policy_version": policy.policy_version,
+            "note": policy.note,
+        }),
+        Some(Event::Redaction(redaction)) => json!({
+            "event": "REDACTION",
+            "events": redaction.events,
+        }),
         None => Value::Null,
     };
     json!({

@@ -74,6 +74,7 @@ async fn apply(client: &Client, args: ApplyArgs) -> Result<ExitCode, Failure> {
         permits_more: args.permits_more,
         permits_unknown: args.permits_unknown,
         dry_run: args.dry_run,
+        ..ApplyPolicyRequest::default()
     };
     let response = client.admin_service().apply_policy(request).await?.into_inner();
     if args.json {

@@ -180,5 +180,6 @@ fn event(args: Args) -> ConsentEvent {
         collected_by: args.collected_by,
         evidence: Some(evidence).filter(|evidence| *evidence != Evidence::default()),
         event_key: args.event_key,
+        registered_with: String::new(),
     }
 }

@@ -139,7 +139,7 @@ impl<T> ImportStream<T> {
     /// Sends a chunk of at most 10,000 items and 4 MiB; there must be
     /// [room](Self::has_room).
     pub fn send(&mut self, tag: T, items: Vec<ImportItem>) {
-        let request = ImportRequest { items };
+        let request = ImportRequest { items, dry_run: false };
         if let Some(connection) = &self.connection {
             // Fails only on a broken connection; `next` then sends all again.
             let _ = connection.requests.try_send(request.clone());

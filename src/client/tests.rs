@@ -19,7 +19,7 @@ use tonic::{Code, Request, Response, Status, Streaming, transport::Server};
 
 use super::*;
 use crate::proto::v1::{
-    BatchAnswer, BatchError, BatchErrorCode, CheckRequest, CheckResponse, FilterOptions,
+    self, BatchAnswer, BatchError, BatchErrorCode, CheckRequest, CheckResponse, FilterOptions,
     FilterRequest, FilterResponse, FilterSummary, ImportItem, ImportRequest, ImportResponse,
     LiftRequest, LiftResponse, RecipientBatch, RecordRequest, RecordResponse, ScopeAnswer,
     ScopeSummary, SuppressRequest, SuppressResponse,
@@ -76,6 +76,20 @@ impl FilterService for Script {
     async fn check(&self, _: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
         Err(Status::unimplemented("not in the script"))
     }
+
+    async fn describe(
+        &self,
+        _: Request<v1::DescribeRequest>,
+    ) -> Result<Response<v1::DescribeResponse>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
+    async fn reach(
+        &self,
+        _: Request<v1::ReachRequest>,
+    ) -> Result<Response<v1::ReachResponse>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
 }
 
 #[tonic::async_trait]
@@ -107,6 +121,52 @@ impl ConsentService for Script {
     }
 
     async fn lift(&self, _: Request<LiftRequest>) -> Result<Response<LiftResponse>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
+    async fn erase(
+        &self,
+        _: Request<v1::EraseRequest>,
+    ) -> Result<Response<v1::EraseResponse>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
+    async fn rectify(
+        &self,
+        _: Request<v1::RectifyRequest>,
+    ) -> Result<Response<v1::RectifyResponse>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
+    async fn history(
+        &self,
+        _: Request<v1::HistoryRequest>,
+    ) -> Result<Response<v1::HistoryResponse>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
+    async fn explain(
+        &self,
+        _: Request<v1::ExplainRequest>,
+    ) -> Result<Response<v1::ExplainResponse>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
+    type ExportStream = Answers<v1::ExportResponse>;
+
+    async fn export(
+        &self,
+        _: Request<v1::ExportRequest>,
+    ) -> Result<Response<Self::ExportStream>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
+    type WatchStream = Answers<v1::WatchResponse>;
+
+    async fn watch(
+        &self,
+        _: Request<v1::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
         Err(Status::unimplemented("not in the script"))
     }
 }

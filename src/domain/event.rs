@@ -79,6 +79,8 @@ pub struct Consent {
     pub collected_by: String,
     /// Where the proof is.
     pub evidence: Evidence,
+    /// The national registry that holds the consent; empty for none.
+    pub registered_with: String,
 }
 
 /// A suppression set (R7).
@@ -131,6 +133,8 @@ pub struct Change {
     pub actor: Actor,
     /// The caller's identifier of the event; empty for none.
     pub event_key: String,
+    /// The event of the rectification that this one belongs to; 0 for none.
+    pub rectification: u64,
     /// What it does.
     pub kind: ChangeKind,
 }

@@ -174,6 +174,7 @@ fn consent_event(
         collected_by: row.collected_by.to_string(),
         evidence: Some(evidence).filter(|evidence| *evidence != Evidence::default()),
         event_key: row.event_key.to_string(),
+        registered_with: String::new(),
     };
     check_grant(&event)?;
     Ok(vec![consent(event)])

@@ -42,6 +42,7 @@ impl AdminService for Services {
                 newly_permitted: change.newly_permitted,
                 newly_suppressed: change.newly_suppressed,
                 unknown_newly_permitted: change.unknown_newly_permitted,
+                planes_changed: 0,
             })
             .collect();
         Ok(Response::new(ApplyPolicyResponse {
@@ -49,6 +50,7 @@ impl AdminService for Services {
             changes,
             revision: Some(revision(&view, change.revision)),
             refused: change.refused.unwrap_or_default(),
+            dropped: Vec::new(),
         }))
     }
 
@@ -62,6 +64,20 @@ impl AdminService for Services {
             toml: view.policy.text().to_owned(),
             revision: Some(revision(&view, view.policy_revision)),
         }))
+    }
+
+    async fn list_policies(
+        &self,
+        _request: Request<v1::ListPoliciesRequest>,
+    ) -> Result<Response<v1::ListPoliciesResponse>, Status> {
+        Err(Status::unimplemented("this version does not do this yet"))
+    }
+
+    async fn purge(
+        &self,
+        _request: Request<v1::PurgeRequest>,
+    ) -> Result<Response<v1::PurgeResponse>, Status> {
+        Err(Status::unimplemented("this version does not do this yet"))
     }
 
     async fn get_statistics(
@@ -95,6 +111,8 @@ impl AdminService for Services {
             recipients_filtered: self.streams.recipients(),
             open_streams: self.streams.count(),
             queued_writes: self.writer.queued(),
+            erased_contacts: view.erased.len() as u64,
+            redacted_payloads: 0,
             chain_head: chain_head.iter().map(|byte| format!("{byte:02x}")).collect(),
         }))
     }

@@ -17,9 +17,11 @@ use crate::{
         policy::Policy,
     },
     proto::v1::{
-        EventResult, ImportItem, ImportRequest, ImportResponse, LiftRequest, LiftResponse, Outcome,
-        RecordRequest, RecordResponse, RejectedItem, SuppressRequest, SuppressResponse,
-        consent_service_server::ConsentService, import_item,
+        EraseRequest, EraseResponse, EventResult, ExplainRequest, ExplainResponse, ExportRequest,
+        ExportResponse, HistoryRequest, HistoryResponse, ImportItem, ImportRequest, ImportResponse,
+        LiftRequest, LiftResponse, Outcome, RecordRequest, RecordResponse, RectifyRequest,
+        RectifyResponse, RejectedItem, SuppressRequest, SuppressResponse, WatchRequest,
+        WatchResponse, consent_service_server::ConsentService, import_item,
     },
     writer::{Committed, Enqueued},
 };
@@ -48,6 +50,52 @@ impl ConsentService for Services {
         let lifts = request.into_inner().lifts;
         let (results, revision) = self.write(lifts, "lifts", convert::lift).await?;
         Ok(Response::new(LiftResponse { results, revision }))
+    }
+
+    async fn erase(
+        &self,
+        request: Request<EraseRequest>,
+    ) -> Result<Response<EraseResponse>, Status> {
+        self.erase_contacts(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn rectify(
+        &self,
+        request: Request<RectifyRequest>,
+    ) -> Result<Response<RectifyResponse>, Status> {
+        self.rectify_contact(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn history(
+        &self,
+        request: Request<HistoryRequest>,
+    ) -> Result<Response<HistoryResponse>, Status> {
+        self.read_history(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn explain(
+        &self,
+        request: Request<ExplainRequest>,
+    ) -> Result<Response<ExplainResponse>, Status> {
+        self.explain_verdict(request.into_inner()).await.map(Response::new)
+    }
+
+    type ExportStream = ReceiverStream<Result<ExportResponse, Status>>;
+
+    async fn export(
+        &self,
+        request: Request<ExportRequest>,
+    ) -> Result<Response<Self::ExportStream>, Status> {
+        self.start_export(request.into_inner()).await.map(Response::new)
+    }
+
+    type WatchStream = ReceiverStream<Result<WatchResponse, Status>>;
+
+    async fn watch(
+        &self,
+        request: Request<WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        self.start_watch(request.into_inner()).await.map(Response::new)
     }
 
     type ImportStream = ReceiverStream<Result<ImportResponse, Status>>;

@@ -144,6 +144,7 @@ pub(super) fn consent(policy: &Policy, event: v1::ConsentEvent) -> Checked<Chang
         source: text(event.source, "source", caps::TEXT_BYTES)?,
         actor: actor(event.actor)?,
         event_key: text(event.event_key, "event_key", caps::KEY_BYTES)?,
+        rectification: 0,
         kind: ChangeKind::Consent(Consent {
             selector,
             level,
@@ -159,6 +160,7 @@ pub(super) fn consent(policy: &Policy, event: v1::ConsentEvent) -> Checked<Chang
                 uri: text(evidence.uri, "evidence.uri", caps::NOTE_BYTES)?,
                 sha256: evidence.sha256.to_vec(),
             },
+            registered_with: text(event.registered_with, "registered_with", caps::TEXT_BYTES)?,
         }),
     })
 }
@@ -194,6 +196,7 @@ pub(super) fn suppression(policy: &Policy, entry: v1::Suppression) -> Checked<Ch
         source: text(entry.source, "source", caps::TEXT_BYTES)?,
         actor: actor(entry.actor)?,
         event_key: text(entry.event_key, "event_key", caps::KEY_BYTES)?,
+        rectification: 0,
         kind: ChangeKind::Suppression(Suppression {
             channel,
             reason,
@@ -222,6 +225,7 @@ pub(super) fn lift(policy: &Policy, lift: v1::Lift) -> Checked<Change> {
         source: text(lift.source, "source", caps::TEXT_BYTES)?,
         actor,
         event_key: text(lift.event_key, "event_key", caps::KEY_BYTES)?,
+        rectification: 0,
         kind: ChangeKind::Lift(Lift {
             channel: channel(policy, brand, &lift.channel, address.kind())?,
             reason,

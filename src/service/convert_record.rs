@@ -18,6 +18,7 @@ pub(super) fn ledger_record(policy: &Policy, record: Record) -> v1::LedgerRecord
         revision: record.revision,
         recorded_time_ms: record.recorded_time,
         effective_time_ms: record.stored.effective_time,
+        rectification: record.stored.change.rectification,
         event: Some(event(policy, record.stored.change)),
     }
 }
@@ -60,6 +61,7 @@ fn event(policy: &Policy, change: Change) -> Event {
                 sha256: consent.evidence.sha256.into(),
             }),
             event_key,
+            registered_with: consent.registered_with,
         }),
         ChangeKind::Suppression(suppression) => Event::Suppression(v1::Suppression {
             brand,

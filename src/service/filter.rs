@@ -60,6 +60,20 @@ impl FilterService for Services {
     ) -> Result<Response<v1::CheckResponse>, Status> {
         self.check_one(request.into_inner()).await.map(Response::new)
     }
+
+    async fn describe(
+        &self,
+        request: Request<v1::DescribeRequest>,
+    ) -> Result<Response<v1::DescribeResponse>, Status> {
+        self.describe_recipients(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn reach(
+        &self,
+        request: Request<v1::ReachRequest>,
+    ) -> Result<Response<v1::ReachResponse>, Status> {
+        self.count_reach(request.into_inner()).await.map(Response::new)
+    }
 }
 
 type Answers = mpsc::Sender<Result<FilterResponse, Status>>;

@@ -5,11 +5,18 @@ mod check;
 mod consent;
 mod convert;
 mod convert_record;
+mod describe;
+mod explain;
+mod export;
 mod filter;
+mod history;
 mod question;
+mod reach;
 mod refusal;
+mod rights;
 mod status;
 mod streams;
+mod watch;
 
 pub use streams::Streams;
 

@@ -11,6 +11,7 @@ mod head;
 mod keys;
 mod open;
 mod payload;
+mod payload_acts;
 mod rows;
 mod scan;
 
@@ -20,8 +21,9 @@ pub use error::StoreError;
 pub use head::HeadKeeper;
 pub use keys::{ContactKey, KeyHash};
 pub use open::{Opened, Store};
+pub use payload::StoredChange;
 pub(crate) use payload::content_digest;
-pub use payload::{StoredChange, StoredPolicy};
+pub use payload_acts::{Remains, StoredErasure, StoredPolicy};
 pub use rows::{EventKind, EventRow, KeyRow, StoredState, Tip};
 pub use scan::PageRow;
 

@@ -11,7 +11,6 @@ use super::{StoreError, rows::EventKind};
 use crate::domain::{
     contact::{Address, ContactKind, ContactRef},
     event::{Actor, ActorRole, Change, ChangeKind, Consent, Evidence, Lift, Notice, Suppression},
-    policy::{NameClass, Names},
     reason::Reason,
     scope::{BrandId, ChannelId, Level, PurposeId, TypeSelector},
     state::{ContentDigest, Status},
@@ -28,15 +27,6 @@ pub struct StoredChange {
     pub contact: ContactRef,
     /// The stored time (R2).
     pub effective_time: i64,
-}
-
-/// A policy as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredPolicy {
-    /// The text.
-    pub text: String,
-    /// All names with their numbers, this policy's included.
-    pub names: Names,
 }
 
 impl StoredChange {
@@ -83,43 +73,6 @@ pub(crate) fn content_digest(change: &Change) -> ContentDigest {
     half.try_into().unwrap_or_default()
 }
 
-impl StoredPolicy {
-    /// The payload's bytes.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        PolicyPayload { text: self.text.clone(), names: name_list(&self.names) }.encode_to_vec()
-    }
-
-    /// Reads a payload.
-    ///
-    /// # Errors
-    /// The bytes are not a policy payload, or its names contradict each other.
-    pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
-        let damaged = || StoreError::refused("the payload of a policy event is damaged");
-        let payload = PolicyPayload::decode(bytes).map_err(|_| damaged())?;
-        let mut names = Names::default();
-        for entry in payload.names {
-            let class = NameClass::from_tag(entry.class).ok_or_else(damaged)?;
-            if !names.restore(class, entry.number, &entry.name) {
-                return Err(damaged());
-            }
-        }
-        Ok(Self { text: payload.text, names })
-    }
-}
-
-fn name_list(names: &Names) -> Vec<NameEntry> {
-    names
-        .all()
-        .into_iter()
-        .map(|(class, number, name)| NameEntry {
-            class: class as i32,
-            number,
-            name: name.to_owned(),
-        })
-        .collect()
-}
-
 #[derive(Clone, PartialEq, Message)]
 struct ChangePayload {
     #[prost(uint32, tag = "1")]
@@ -147,6 +100,8 @@ struct ChangePayload {
     actor_id: String,
     #[prost(string, tag = "11")]
     event_key: String,
+    #[prost(uint64, tag = "12")]
+    rectification: u64,
     #[prost(oneof = "KindPayload", tags = "16, 17, 18")]
     what: Option<KindPayload>,
 }
@@ -185,6 +140,8 @@ struct ConsentPayload {
     evidence_uri: String,
     #[prost(bytes = "vec", tag = "11")]
     evidence_sha256: Vec<u8>,
+    #[prost(string, tag = "12")]
+    registered_with: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -209,24 +166,6 @@ struct LiftPayload {
     note: String,
 }
 
-#[derive(Clone, PartialEq, Message)]
-struct PolicyPayload {
-    #[prost(string, tag = "1")]
-    text: String,
-    #[prost(message, repeated, tag = "2")]
-    names: Vec<NameEntry>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct NameEntry {
-    #[prost(int32, tag = "1")]
-    class: i32,
-    #[prost(uint32, tag = "2")]
-    number: u32,
-    #[prost(string, tag = "3")]
-    name: String,
-}
-
 impl From<&Change> for ChangePayload {
     fn from(change: &Change) -> Self {
         let address = match &change.address {
@@ -245,6 +184,7 @@ impl From<&Change> for ChangePayload {
             actor_role: change.actor.role as i32,
             actor_id: change.actor.id.clone(),
             event_key: change.event_key.clone(),
+            rectification: change.rectification,
             what: Some(KindPayload::from(&change.kind)),
         }
     }
@@ -265,6 +205,7 @@ impl From<&ChangeKind> for KindPayload {
                 collected_by: consent.collected_by.clone(),
                 evidence_uri: consent.evidence.uri.clone(),
                 evidence_sha256: consent.evidence.sha256.clone(),
+                registered_with: consent.registered_with.clone(),
             }),
             ChangeKind::Suppression(suppression) => Self::Suppression(SuppressionPayload {
                 channel: suppression.channel.0.into(),
@@ -306,6 +247,7 @@ impl ChangePayload {
                 source: self.source,
                 actor: Actor { role: ActorRole::from_tag(self.actor_role)?, id: self.actor_id },
                 event_key: self.event_key,
+                rectification: self.rectification,
                 kind: self.what?.read()?,
             },
         })
@@ -329,6 +271,7 @@ impl KindPayload {
                 notice: Notice { id: consent.notice_id, version: consent.notice_version },
                 collected_by: consent.collected_by,
                 evidence: Evidence { uri: consent.evidence_uri, sha256: consent.evidence_sha256 },
+                registered_with: consent.registered_with,
             }),
             Self::Suppression(suppression) => ChangeKind::Suppression(Suppression {
                 channel: channel(suppression.channel)?,

@@ -26,11 +26,15 @@ pub enum EventKind {
     Lift = 3,
     /// A policy applied.
     Policy = 4,
+    /// A contact erased.
+    Erasure = 5,
+    /// Payloads redacted by the policy's retention.
+    Redaction = 6,
 }
 
 impl EventKind {
     fn from_tag(tag: u8) -> Option<Self> {
-        [Self::Consent, Self::Suppression, Self::Lift, Self::Policy]
+        [Self::Consent, Self::Suppression, Self::Lift, Self::Policy, Self::Erasure, Self::Redaction]
             .into_iter()
             .find(|kind| *kind as u8 == tag)
     }
@@ -157,7 +161,7 @@ impl StoredState {
     }
 }
 
-fn encode_entries(bytes: &mut Vec<u8>, entries: &[SuppressionEntry]) {
+pub(super) fn encode_entries(bytes: &mut Vec<u8>, entries: &[SuppressionEntry]) {
     for entry in entries {
         let mut put = |tag: u8, since: i64, expires_at: i64, revision: u64| {
             bytes.push(tag);
@@ -174,6 +178,11 @@ fn encode_entries(bytes: &mut Vec<u8>, entries: &[SuppressionEntry]) {
             put(LIFT, time, NONE, revision);
         }
     }
+}
+
+/// The entries that [`encode_entries`] wrote.
+pub(super) fn decode_entries(bytes: &[u8]) -> Option<Vec<SuppressionEntry>> {
+    Reader(bytes).entries()
 }
 
 pub(super) fn decode_erased(bytes: &[u8]) -> Result<ErasedMark, StoreError> {

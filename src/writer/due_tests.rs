@@ -52,6 +52,7 @@ impl Bench {
             source: String::new(),
             actor: Actor { role: ActorRole::Customer, id: String::new() },
             event_key: String::new(),
+            rectification: 0,
             kind: ChangeKind::Consent(Consent {
                 selector: TypeSelector::Individual,
                 level: Level::new(channel, purpose).unwrap(),
@@ -61,6 +62,7 @@ impl Bench {
                 notice: Default::default(),
                 collected_by: String::new(),
                 evidence: Default::default(),
+                registered_with: String::new(),
             }),
         }
     }

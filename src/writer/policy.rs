@@ -13,6 +13,7 @@ use crate::{
     domain::{
         contact::ContactKind,
         decide::{Known, decide},
+        event::{Actor, ActorRole},
         policy::Policy,
         reason::Reason,
         scope::{BrandId, Level, PurposeId, Regime, Scope, TypeSelector},
@@ -88,7 +89,13 @@ impl Books {
             }
             batch.commit()?;
         }
-        let stored = StoredPolicy { text: text.to_owned(), names: policy.names().clone() };
+        let stored = StoredPolicy {
+            text: text.to_owned(),
+            names: policy.names().clone(),
+            previous: self.view.policy_revision,
+            actor: Actor { role: ActorRole::Unstated, id: String::new() },
+            note: String::new(),
+        };
         let recorded = now.suppressions.max(self.tip.recorded_time);
         let row = EventRow::new(
             self.tip.chain,

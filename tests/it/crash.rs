@@ -195,7 +195,7 @@ async fn import(
         let mut rest = items.as_slice();
         while !rest.is_empty() {
             let (chunk, others) = rest.split_at(random.random_range(1..=rest.len().min(80)));
-            chunks.push(ImportRequest { items: chunk.to_vec() });
+            chunks.push(ImportRequest { items: chunk.to_vec(), dry_run: false });
             rest = others;
         }
         let Ok(answers) = client.import(tokio_stream::iter(chunks)).await else { return contacts };

@@ -23,7 +23,7 @@ async fn import(
     server: &TestServer,
     chunks: Vec<Vec<ImportItem>>,
 ) -> (Vec<ImportResponse>, Result<(), Status>) {
-    let chunks = chunks.into_iter().map(|items| ImportRequest { items });
+    let chunks = chunks.into_iter().map(|items| ImportRequest { items, dry_run: false });
     let chunks = iter(chunks.collect::<Vec<_>>());
     let mut answers = server.consent().import(chunks).await.unwrap().into_inner();
     let mut acknowledged = Vec::new();

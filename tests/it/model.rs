@@ -235,8 +235,10 @@ impl Pair {
     /// Imports in chunks of a few items; the counts run on over the chunks.
     async fn import(&mut self, said: Vec<Said>) {
         let items = self.items(&said);
-        let chunks: Vec<ImportRequest> =
-            items.chunks(7).map(|items| ImportRequest { items: items.to_vec() }).collect();
+        let chunks: Vec<ImportRequest> = items
+            .chunks(7)
+            .map(|items| ImportRequest { items: items.to_vec(), dry_run: false })
+            .collect();
         let sent = chunks.len();
         let mut answers =
             self.server.consent().import(tokio_stream::iter(chunks)).await.unwrap().into_inner();

@@ -157,6 +157,7 @@ async fn opt_in_turned_opt_out_needs_the_exact_number_and_a_word_on_the_unknown(
         permits_more,
         permits_unknown,
         dry_run,
+        ..ApplyPolicyRequest::default()
     };
     let before = revision(&server).await;
     let dry = apply(&server, request(0, false, true)).await.unwrap();

@@ -219,6 +219,7 @@ impl Scene {
             notice: Notice::default(),
             collected_by: String::new(),
             evidence: Evidence::default(),
+            registered_with: String::new(),
         }
     }
 
@@ -230,6 +231,7 @@ impl Scene {
             source: String::new(),
             actor: Actor { role: ActorRole::System, id: String::new() },
             event_key: String::new(),
+            rectification: 0,
             kind,
         }
     }

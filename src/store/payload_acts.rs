@@ -1,0 +1,234 @@
+//! What the events say that no contact caused: policies and erasures.
+//!
+//! Protobuf, as in [`super::payload`]: fields may be added, never renumbered (A8).
+
+use prost::Message;
+
+use super::{
+    StoreError,
+    rows::{decode_entries, encode_entries},
+};
+use crate::domain::{
+    event::{Actor, ActorRole},
+    policy::{NameClass, Names},
+    scope::BrandId,
+    secret::Fingerprint,
+    state::SuppressionEntry,
+};
+
+/// A policy as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredPolicy {
+    /// The text.
+    pub text: String,
+    /// All names with their numbers, this policy's included.
+    pub names: Names,
+    /// The revision of the policy before it; 0 for none.
+    pub previous: u64,
+    /// Who applied it.
+    pub actor: Actor,
+    /// A remark.
+    pub note: String,
+}
+
+/// An erasure as it is stored. It names nobody: the chain keeps it for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredErasure {
+    /// The brand, or all.
+    pub brand: BrandId,
+    /// Who erased.
+    pub actor: Actor,
+    /// Where the request came from.
+    pub source: String,
+    /// A remark.
+    pub note: String,
+    /// Events whose payload was erased.
+    pub events: u64,
+    /// What outlives the erasure (R11), by brand: that of the erasure itself,
+    /// and for all brands also each brand that has survivors of its own.
+    pub remains: Vec<Remains>,
+}
+
+/// What outlives an erasure in one brand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remains {
+    /// The brand, or all.
+    pub brand: BrandId,
+    /// The keyed fingerprint that the mark stands under.
+    pub fingerprint: Fingerprint,
+    /// The suppressions that a grant cannot end.
+    pub survivors: Vec<SuppressionEntry>,
+}
+
+impl StoredPolicy {
+    /// The payload's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        PolicyPayload {
+            text: self.text.clone(),
+            names: name_list(&self.names),
+            previous: self.previous,
+            actor_role: self.actor.role as i32,
+            actor_id: self.actor.id.clone(),
+            note: self.note.clone(),
+        }
+        .encode_to_vec()
+    }
+
+    /// Reads a payload.
+    ///
+    /// # Errors
+    /// The bytes are not a policy payload, or its names contradict each other.
+    pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
+        PolicyPayload::decode(bytes)
+            .ok()
+            .and_then(PolicyPayload::read)
+            .ok_or_else(|| StoreError::refused("the payload of a policy event is damaged"))
+    }
+}
+
+impl StoredErasure {
+    /// The payload's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let remains = self.remains.iter().map(|each| {
+            let mut survivors = Vec::new();
+            encode_entries(&mut survivors, &each.survivors);
+            RemainsPayload {
+                brand: each.brand.0,
+                fingerprint: each.fingerprint.to_be_bytes().to_vec(),
+                survivors,
+            }
+        });
+        ErasurePayload {
+            brand: self.brand.0,
+            actor_role: self.actor.role as i32,
+            actor_id: self.actor.id.clone(),
+            source: self.source.clone(),
+            note: self.note.clone(),
+            events: self.events,
+            remains: remains.collect(),
+        }
+        .encode_to_vec()
+    }
+
+    /// Reads a payload.
+    ///
+    /// # Errors
+    /// The bytes are not the payload of an erasure.
+    pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
+        ErasurePayload::decode(bytes)
+            .ok()
+            .and_then(ErasurePayload::read)
+            .ok_or_else(|| StoreError::refused("the payload of an erasure is damaged"))
+    }
+}
+
+fn name_list(names: &Names) -> Vec<NameEntry> {
+    names
+        .all()
+        .into_iter()
+        .map(|(class, number, name)| NameEntry {
+            class: class as i32,
+            number,
+            name: name.to_owned(),
+        })
+        .collect()
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct PolicyPayload {
+    #[prost(string, tag = "1")]
+    text: String,
+    #[prost(message, repeated, tag = "2")]
+    names: Vec<NameEntry>,
+    #[prost(uint64, tag = "3")]
+    previous: u64,
+    #[prost(int32, tag = "4")]
+    actor_role: i32,
+    #[prost(string, tag = "5")]
+    actor_id: String,
+    #[prost(string, tag = "6")]
+    note: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct NameEntry {
+    #[prost(int32, tag = "1")]
+    class: i32,
+    #[prost(uint32, tag = "2")]
+    number: u32,
+    #[prost(string, tag = "3")]
+    name: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ErasurePayload {
+    #[prost(uint32, tag = "1")]
+    brand: u32,
+    #[prost(int32, tag = "2")]
+    actor_role: i32,
+    #[prost(string, tag = "3")]
+    actor_id: String,
+    #[prost(string, tag = "4")]
+    source: String,
+    #[prost(string, tag = "5")]
+    note: String,
+    #[prost(uint64, tag = "6")]
+    events: u64,
+    #[prost(message, repeated, tag = "7")]
+    remains: Vec<RemainsPayload>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RemainsPayload {
+    #[prost(uint32, tag = "1")]
+    brand: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    fingerprint: Vec<u8>,
+    /// Entries in the layout of a contact's state.
+    #[prost(bytes = "vec", tag = "3")]
+    survivors: Vec<u8>,
+}
+
+impl PolicyPayload {
+    fn read(self) -> Option<StoredPolicy> {
+        let mut names = Names::default();
+        for entry in self.names {
+            let class = NameClass::from_tag(entry.class)?;
+            if !names.restore(class, entry.number, &entry.name) {
+                return None;
+            }
+        }
+        Some(StoredPolicy {
+            text: self.text,
+            names,
+            previous: self.previous,
+            actor: Actor { role: ActorRole::from_tag(self.actor_role)?, id: self.actor_id },
+            note: self.note,
+        })
+    }
+}
+
+impl ErasurePayload {
+    fn read(self) -> Option<StoredErasure> {
+        Some(StoredErasure {
+            brand: BrandId(self.brand),
+            actor: Actor { role: ActorRole::from_tag(self.actor_role)?, id: self.actor_id },
+            source: self.source,
+            note: self.note,
+            events: self.events,
+            remains: self.remains.into_iter().map(RemainsPayload::read).collect::<Option<_>>()?,
+        })
+    }
+}
+
+impl RemainsPayload {
+    fn read(self) -> Option<Remains> {
+        Some(Remains {
+            brand: BrandId(self.brand),
+            fingerprint: Fingerprint::from_be_bytes(self.fingerprint.try_into().ok()?),
+            survivors: decode_entries(&self.survivors)?,
+        })
+    }
+}
