@@ -18,6 +18,10 @@ pub const BATCH_RECIPIENTS: usize = 262_144;
 pub const AUDIENCE_MEMBERS: u64 = 2_097_152;
 /// Events in one `Record`, suppressions in one `Suppress`, lifts in one `Lift`.
 pub const RECORD_EVENTS: usize = 1_000;
+/// Contacts in one `Erase`: each is a commit of its own, of some milliseconds.
+pub const ERASURES: usize = 1_000;
+/// Policies that `ListPolicies` returns.
+pub const LISTED_POLICIES: usize = 1_000;
 /// Items in one chunk of an import.
 pub const IMPORT_ITEMS: usize = 10_000;
 /// Chunks of one import that wait for the writer, so that it never idles.

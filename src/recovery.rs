@@ -28,10 +28,10 @@ use crate::{
         view::{Directories, Planes, View},
     },
     store::{
-        Checkpoint, DIRECTORY_BLOCK, EventKind, Opened, PageRow, PlaneSum, Store, StoreError,
-        StoredChange, StoredPolicy,
+        Checkpoint, DIRECTORY_BLOCK, ERASED_FINGERPRINT, Opened, PageRow, PlaneSum, Store,
+        StoreError, StoredChange,
     },
-    writer::{Books, Due, Pages, PolicyConditions, derive},
+    writer::{Books, Due, Pages, PolicyProposal, derive},
 };
 
 /// Opens the store in `folder`, makes one if there is none, and brings its
@@ -73,7 +73,7 @@ pub fn open(folder: &Path, clock: Clock) -> Result<Books, StoreError> {
             external_ids: 0,
             bytes: 0,
         },
-        erased: Arc::new(HashSet::new()),
+        erased: Arc::default(),
         secret: store.secret().clone(),
     };
     let mut books = Books {
@@ -101,30 +101,24 @@ pub fn open(folder: &Path, clock: Clock) -> Result<Books, StoreError> {
         derive_all(&mut books)?;
     }
     books.view.directories = books.directories();
-    books.view.erased = books.unknown_erased();
+    books.view.erased = books.erased_index();
     books.catch_up()?;
     if is_new {
         let mut salts: StdRng = rand::make_rng();
+        let starter = PolicyProposal { text: STARTER.to_owned(), ..PolicyProposal::default() };
         books
-            .apply_policy(STARTER, PolicyConditions::default(), &mut salts)
+            .apply_policy(&starter, &mut salts)
             .map_err(|error| StoreError::Refused(error.to_string()))?;
     }
     Ok(books)
 }
-
-/// Stands in a directory's block for an address that was erased; its row holds
-/// an empty text.
-const ERASED_FINGERPRINT: Fingerprint = 0;
 
 fn starter() -> Result<Policy, StoreError> {
     Policy::read(STARTER, Names::default()).map_err(|error| StoreError::Refused(error.to_string()))
 }
 
 fn read_policy(store: &Store, revision: u64) -> Result<Policy, StoreError> {
-    let missing = || StoreError::Refused(format!("the policy of revision {revision} is missing"));
-    let row = store.event(revision)?.filter(|row| row.kind == EventKind::Policy);
-    let (_, payload) = row.and_then(|row| row.body).ok_or_else(missing)?;
-    let stored = StoredPolicy::decode(&payload)?;
+    let stored = store.policy(revision)?.stored;
     Policy::read(&stored.text, stored.names).map_err(|error| {
         StoreError::Refused(format!("the policy of revision {revision} cannot be read: {error}"))
     })
@@ -260,12 +254,18 @@ fn replay(
     for event in books.store.events(checkpoint.revision + 1, checkpoint.chain)? {
         let (revision, row) = event?;
         chain = (revision, row.hash(revision));
-        if row.kind == EventKind::Policy {
+        if !row.kind.is_change() {
+            // An erasure took its pages with it into the checkpoint.
             continue;
         }
         if let Some((_, payload)) = &row.body {
             let stored = StoredChange::decode(payload)?;
             touched.insert((stored.change.brand, stored.contact));
+            if !books.erased.is_empty() {
+                // A grant may have brought back what outlived an erasure in all
+                // brands, which bears on each of them.
+                touched.insert((BrandId::ALL, stored.contact));
+            }
         }
     }
     if chain != (books.tip.revision, books.tip.chain) {

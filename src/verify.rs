@@ -5,13 +5,17 @@ use std::collections::{BTreeMap, HashMap};
 use crate::{
     domain::{
         contact::{Address, ContactKind, ContactRef},
+        erased::ErasedMark,
         event::ChangeKind,
         plane::{PlaneId, PlaneRole},
         scope::BrandId,
+        secret::Fingerprint,
         state::{ConsentRecord, ContactState, Span, consent_end},
     },
     engine::{plane::Plane, view::Planes},
-    store::{ContactKey, EventKind, StoreError, StoredChange, content_digest},
+    store::{
+        ChainHash, ContactKey, EventKind, StoreError, StoredChange, StoredErasure, content_digest,
+    },
     writer::{Books, derive, scope_of},
 };
 
@@ -35,25 +39,51 @@ pub struct Report {
 /// Differences listed at most; the first ones say where to look.
 const MAX_DIFFERENCES: usize = 20;
 
+/// A revision and the chain up to it, as it was kept elsewhere.
+pub type ExpectedHead = (u64, ChainHash);
+
 type States = BTreeMap<(BrandId, ContactRef), ContactState>;
+
+/// What the events make, so far.
+#[derive(Default)]
+struct Replayed {
+    states: States,
+    marks: HashMap<Fingerprint, ErasedMark>,
+}
 
 /// Reads every event, checks the chain, replays the rules, and compares states,
 /// addresses and planes with what the store holds.
 ///
 /// # Errors
 /// A row cannot be read, or the chain is broken; the error names the revision.
-pub fn verify(books: &Books) -> Result<Report, StoreError> {
+///
+/// A chain alone does not show that its end was cut off, or that it was written
+/// anew: heads that were kept elsewhere do, up to the last of them.
+pub fn verify(books: &Books, expected: &[ExpectedHead]) -> Result<Report, StoreError> {
     let mut report = Report { revision: books.tip.revision, ..Report::default() };
-    let mut states = States::new();
+    let mut replayed = Replayed::default();
     let mut addresses: HashMap<ContactRef, String> = HashMap::new();
     let mut chain = [0; 32];
     for event in books.store.events(1, [0; 32])? {
         let (revision, row) = event?;
         chain = row.hash(revision);
         report.events += 1;
-        let Some((_, payload)) = row.body.filter(|_| row.kind != EventKind::Policy) else {
+        for (_, hash) in expected.iter().filter(|(at, _)| *at == revision) {
+            if *hash != chain {
+                report.differences.push(format!(
+                    "revision {revision} is not what it was when the expected head was taken: the \
+                     ledger was changed at or before it"
+                ));
+            }
+        }
+        let Some((_, payload)) = row.body else { continue };
+        if row.kind == EventKind::Erasure {
+            let erasure = StoredErasure::decode(&payload)?;
+            replayed.erase(erasure, row.recorded_time, revision);
+        }
+        if !row.kind.is_change() {
             continue;
-        };
+        }
         let stored = StoredChange::decode(&payload)?;
         if let Address::Email(text) | Address::ExternalId(text) = &stored.change.address {
             addresses.insert(stored.contact, text.clone());
@@ -64,7 +94,18 @@ pub fn verify(books: &Books) -> Result<Report, StoreError> {
                 .differences
                 .push(format!("revision {revision} is missing from its contact's history"));
         }
-        replay(&mut states, &stored, revision);
+        replayed.replay(books, &stored, revision);
+    }
+    for (revision, _) in expected.iter().filter(|(at, _)| *at == 0 || *at > books.tip.revision) {
+        report.differences.push(format!(
+            "a head of revision {revision} is expected, and the ledger ends at {}: its end was cut \
+             off, or the head is of another store",
+            books.tip.revision
+        ));
+    }
+    let Replayed { states, marks } = replayed;
+    if marks != books.erased {
+        report.differences.push("the marks of erasures are not what their events make".to_owned());
     }
     if chain != books.tip.chain || report.events != books.tip.revision {
         report.differences.push("the events do not end where the tip says".to_owned());
@@ -87,28 +128,66 @@ pub fn verify(books: &Books) -> Result<Report, StoreError> {
     Ok(report)
 }
 
-fn replay(states: &mut States, stored: &StoredChange, revision: u64) {
-    let state = states.entry((stored.change.brand, stored.contact)).or_default();
-    let time = stored.effective_time;
-    match &stored.change.kind {
-        ChangeKind::Consent(consent) => {
-            state.record(ConsentRecord {
-                level: consent.level,
-                selector: consent.selector,
-                status: consent.status,
-                consent_time: time,
-                valid_until: consent.valid_until,
-                content: content_digest(&stored.change),
-                revision,
-            });
+impl Replayed {
+    fn erase(&mut self, erasure: StoredErasure, recorded: i64, revision: u64) {
+        for remains in erasure.remains {
+            let mark = self.marks.entry(remains.fingerprint).or_default();
+            mark.erase(recorded, revision, remains.survivors, remains.still_known);
         }
-        ChangeKind::Suppression(suppression) => {
-            let span = Span { since: time, expires_at: suppression.expires_at, revision };
-            state.suppress(suppression.channel, suppression.reason, span);
+    }
+
+    /// Notes in the marks that a contact is known again, and brings back what
+    /// they kept for that.
+    fn reappear(&mut self, books: &Books, stored: &StoredChange) {
+        let (change, time) = (&stored.change, stored.effective_time);
+        if self.marks.is_empty() {
+            return;
         }
-        ChangeKind::Lift(lift) => {
-            state.lift(lift.channel, lift.reason, time, revision);
+        let own = books.mark_of(change.brand, &change.address);
+        let mut freed = Vec::new();
+        let mut heard = |marks: &mut HashMap<_, ErasedMark>, brand, fingerprint| {
+            if let Some(mark) = marks.get_mut(&fingerprint) {
+                freed.push((brand, mark.heard(change, time)));
+            }
+        };
+        heard(&mut self.marks, change.brand, own);
+        if change.brand == BrandId::ALL {
+            for brand in books.view.policy.names().brands() {
+                heard(&mut self.marks, brand, books.mark_of(brand, &change.address));
+            }
+        } else if let Some(mark) = self.marks.get_mut(&books.mark_of(BrandId::ALL, &change.address))
+        {
+            freed.push((BrandId::ALL, mark.heard_in(own, change, time)));
         }
+        for (brand, survivors) in freed.into_iter().filter(|(_, freed)| !freed.is_empty()) {
+            self.states.entry((brand, stored.contact)).or_default().restore(survivors);
+        }
+    }
+
+    fn replay(&mut self, books: &Books, stored: &StoredChange, revision: u64) {
+        let state = self.states.entry((stored.change.brand, stored.contact)).or_default();
+        let time = stored.effective_time;
+        match &stored.change.kind {
+            ChangeKind::Consent(consent) => {
+                state.record(ConsentRecord {
+                    level: consent.level,
+                    selector: consent.selector,
+                    status: consent.status,
+                    consent_time: time,
+                    valid_until: consent.valid_until,
+                    content: content_digest(&stored.change),
+                    revision,
+                });
+            }
+            ChangeKind::Suppression(suppression) => {
+                let span = Span { since: time, expires_at: suppression.expires_at, revision };
+                state.suppress(suppression.channel, suppression.reason, span);
+            }
+            ChangeKind::Lift(lift) => {
+                state.lift(lift.channel, lift.reason, time, revision);
+            }
+        }
+        self.reappear(books, stored);
     }
 }
 
@@ -163,6 +242,9 @@ fn compare_addresses(
         for address in books.store.addresses_from(kind, 0)? {
             let (ordinal, text) = address?;
             let contact = ContactRef { kind, id: ordinal };
+            if text.is_empty() && !expected.contains_key(&contact) {
+                continue; // Erased; its ordinal names nobody.
+            }
             if expected.remove(&contact).as_deref() != Some(text.as_str()) {
                 report.differences.push(format!(
                     "the {} with ordinal {ordinal} is not the one in the events",

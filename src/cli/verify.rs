@@ -3,7 +3,11 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use super::Failure;
-use crate::{clock::Clock, recovery, verify};
+use crate::{
+    clock::Clock,
+    recovery,
+    verify::{self, ExpectedHead},
+};
 
 /// Flags of `sendgate verify`.
 #[derive(clap::Args)]
@@ -11,9 +15,25 @@ pub struct Args {
     /// Folder of the store. No server may have it open.
     #[arg(long, value_name = "DIR", default_value = "sendgate-data", env = "SENDGATE_DATA")]
     data: PathBuf,
+    /// A head that was kept elsewhere, as REVISION:HASH; several may be given.
+    /// The audit log has one a minute.
+    #[arg(long, value_name = "REV:HASH", value_parser = expected_head)]
+    expect_head: Vec<ExpectedHead>,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
+}
+
+fn expected_head(text: &str) -> Result<ExpectedHead, String> {
+    let read = || {
+        let (revision, hash) = text.split_once(':')?;
+        let hash: Vec<u8> = (0..hash.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(hash.get(at..at + 2)?, 16).ok())
+            .collect::<Option<_>>()?;
+        Some((revision.parse().ok()?, hash.try_into().ok()?))
+    };
+    read().ok_or_else(|| "write a revision, a colon and 64 hexadecimal digits".to_owned())
 }
 
 /// Verifies a store and prints what it holds, or what is wrong with it.
@@ -26,7 +46,8 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
     }
     let books = recovery::open(&args.data, Clock::System)
         .map_err(|error| Failure::failed(error.to_string()))?;
-    let report = verify::verify(&books).map_err(|error| Failure::failed(error.to_string()))?;
+    let report = verify::verify(&books, &args.expect_head)
+        .map_err(|error| Failure::failed(error.to_string()))?;
     if args.json {
         println!(
             "{}",

@@ -3,12 +3,10 @@
 use std::cmp::Reverse;
 
 use super::{
+    erased::ErasedMark,
     reason::Reason,
     scope::{Regime, ScopeRules},
-    state::{
-        ConsentRecord, ContactState, ErasedMark, Status, SuppressionEntry, consent_end,
-        opt_out_reason,
-    },
+    state::{ConsentRecord, ContactState, Status, SuppressionEntry, consent_end, opt_out_reason},
     time::Now,
 };
 

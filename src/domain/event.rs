@@ -9,9 +9,10 @@ use super::{
 };
 
 /// The role in which somebody caused an event. The numbers are stored (A8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ActorRole {
     /// Nobody said. Such an actor lifts nothing.
+    #[default]
     Unstated = 0,
     /// The person themself.
     Customer = 1,
@@ -34,7 +35,7 @@ impl ActorRole {
 }
 
 /// Who caused an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Actor {
     /// In which role.
     pub role: ActorRole,

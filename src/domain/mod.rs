@@ -6,6 +6,7 @@
 pub mod address;
 pub mod contact;
 pub mod decide;
+pub mod erased;
 pub mod event;
 pub mod plane;
 pub mod policy;

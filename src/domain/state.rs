@@ -126,29 +126,6 @@ impl SuppressionEntry {
 /// real entries hold one or two; past the cap the two oldest are joined.
 pub const MAX_SPANS: usize = 32;
 
-/// What must outlive an erasure (R11). It stands under a keyed fingerprint, in
-/// a family of its own, and in no plane.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ErasedMark {
-    /// The recorded time of the latest erasure.
-    pub erased_at: i64,
-    /// The latest lift of the mark, if there was one.
-    pub lifted_at: Option<i64>,
-    /// Whether the contact became known again after the erasure. From then on
-    /// its planes say what is decided, this mark included.
-    pub reappeared: bool,
-    /// The entries that a grant cannot end; a later grant brings them back.
-    pub survivors: Vec<SuppressionEntry>,
-}
-
-impl ErasedMark {
-    /// Whether the mark blocks, grants left aside.
-    #[must_use]
-    pub fn is_active(&self) -> bool {
-        self.lifted_at.is_none_or(|lifted| self.erased_at >= lifted)
-    }
-}
-
 /// The records of one contact within one brand, or of all brands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContactState {
@@ -225,6 +202,29 @@ impl ContactState {
         entry.lifted = Some((time, revision));
         entry.settle();
         true
+    }
+
+    /// The entries that a grant cannot end: what an erasure leaves (R11). Lifts
+    /// stay with them, or a span said again would block anew.
+    #[must_use]
+    pub fn survivors(&self) -> Vec<SuppressionEntry> {
+        self.suppressions
+            .iter()
+            .filter(|entry| !ends_by_later_grant(entry.reason))
+            .cloned()
+            .collect()
+    }
+
+    /// Brings entries back that outlived an erasure.
+    pub fn restore(&mut self, survivors: Vec<SuppressionEntry>) {
+        for survivor in survivors {
+            if let Some((time, revision)) = survivor.lifted {
+                self.lift(survivor.channel, survivor.reason, time, revision);
+            }
+            for span in survivor.spans {
+                self.suppress(survivor.channel, survivor.reason, span);
+            }
+        }
     }
 
     /// Whether a withdrawal stored at `time` is still in force: nothing it

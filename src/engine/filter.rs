@@ -3,14 +3,13 @@
 //! Each stage runs over the whole column: resolve, probe the verdict plane,
 //! then, only for the refused and only when asked, probe the reason planes.
 
-use std::collections::HashSet;
-
 use bytes::Bytes;
 use hashbrown::HashSet as FastSet;
 use roaring::RoaringTreemap;
 use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
 use super::{
+    erased::Erased,
     plane::Plane,
     recipients::{Reading, Recipients},
     view::{KindPlanes, View},
@@ -215,9 +214,9 @@ impl Session {
         self.refused.places.shrink_to(KEPT);
     }
 
-    fn refuse_erased(&mut self, erased: &HashSet<Fingerprint>, reasons: &mut [u8]) {
+    fn refuse_erased(&mut self, erased: &Erased, reasons: &mut [u8]) {
         for (at, marks) in self.recipients.erased.iter().enumerate() {
-            if marks.iter().any(|mark| erased.contains(mark)) {
+            if erased.refuses(marks) {
                 refuse(&mut self.words, reasons, at, Reason::Erased);
             }
         }

@@ -7,6 +7,7 @@
 pub mod audience;
 pub mod directory;
 mod directory_bucket;
+pub mod erased;
 pub mod filter;
 pub mod page;
 mod page_bytes;

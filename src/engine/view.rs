@@ -3,16 +3,16 @@
 //! Views are immutable. The writer derives each from the one before, sharing
 //! all planes that did not change, and publishes it (A4).
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
-use super::{directory::DirectoryView, plane::Plane};
+use super::{directory::DirectoryView, erased::Erased, plane::Plane};
 use crate::domain::{
     contact::{ContactKind, ContactRef},
     plane::{PlaneId, PlaneRole, in_verdict_plane},
     policy::Policy,
     reason::Reason,
     scope::{Regime, ScopeRules},
-    secret::{Fingerprint, Secret},
+    secret::Secret,
     time::Now,
 };
 
@@ -32,6 +32,12 @@ impl KindPlanes {
             PlaneRole::Verdict => self.verdict.as_ref(),
             PlaneRole::Reason(reason) => self.reasons.get(reason as usize)?.as_ref(),
         }
+    }
+
+    /// All planes that have members.
+    pub fn roles(&self) -> impl Iterator<Item = (PlaneRole, &Plane)> {
+        let verdict = self.verdict.iter().map(|plane| (PlaneRole::Verdict, plane));
+        verdict.chain(self.reasons().map(|(reason, plane)| (PlaneRole::Reason(reason), plane)))
     }
 
     /// The reason planes that have members, by rank.
@@ -100,13 +106,8 @@ impl Planes {
     pub fn all<'a>(&'a self, policy: &'a Policy) -> impl Iterator<Item = (PlaneId, &'a Plane)> {
         policy.scopes().iter().zip(&self.0).flat_map(|(rules, planes)| {
             ContactKind::ALL.into_iter().zip(planes.iter()).flat_map(move |(kind, planes)| {
-                let name = move |role| PlaneId { scope: rules.scope, kind, role };
-                let verdict =
-                    planes.verdict.iter().map(move |plane| (name(PlaneRole::Verdict), plane));
-                let reasons = planes
-                    .reasons()
-                    .map(move |(reason, plane)| (name(PlaneRole::Reason(reason)), plane));
-                verdict.chain(reasons)
+                let scope = rules.scope;
+                planes.roles().map(move |(role, plane)| (PlaneId { scope, kind, role }, plane))
             })
         })
     }
@@ -149,7 +150,7 @@ pub struct View {
     /// The directories.
     pub directories: Directories,
     /// The marks of erased contacts that nothing is known of since (R11).
-    pub erased: Arc<HashSet<Fingerprint>>,
+    pub erased: Arc<Erased>,
     /// The key of the fingerprints.
     pub secret: Secret,
 }

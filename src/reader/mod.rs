@@ -1,9 +1,11 @@
 //! Reading the ledger for people: records behind verdicts.
 
+mod policies;
 mod record;
 
 use std::sync::Arc;
 
+pub use policies::AppliedPolicy;
 pub use record::Record;
 
 use crate::store::{ChainHash, Store, StoreError};

@@ -2,8 +2,13 @@
 
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Services, question::revision, status::status};
+use super::{
+    Services, convert,
+    question::revision,
+    status::{status, unreadable},
+};
 use crate::{
+    caps,
     domain::{
         plane::{PlaneId, PlaneRole},
         policy::Policy,
@@ -16,7 +21,8 @@ use crate::{
         GetPolicyRequest, GetPolicyResponse, GetStatisticsRequest, GetStatisticsResponse,
         PlaneStatistics, admin_service_server::AdminService,
     },
-    writer::PolicyConditions,
+    reader::AppliedPolicy,
+    writer::{PolicyProposal, Purged},
 };
 
 #[async_trait]
@@ -26,12 +32,16 @@ impl AdminService for Services {
         request: Request<ApplyPolicyRequest>,
     ) -> Result<Response<ApplyPolicyResponse>, Status> {
         let request = request.into_inner();
-        let conditions = PolicyConditions {
+        let proposal = PolicyProposal {
+            text: request.toml,
             permits_more: request.permits_more,
             permits_unknown: request.permits_unknown,
+            drops_scopes: request.drops_scopes,
             dry_run: request.dry_run,
+            actor: convert::actor(request.actor)?,
+            note: convert::text(request.note, "note", caps::NOTE_BYTES)?,
         };
-        let change = self.writer.apply_policy(request.toml, conditions).await?;
+        let change = self.writer.apply_policy(proposal).await?;
         let view = self.published.load();
         let changes = change
             .scopes
@@ -50,7 +60,7 @@ impl AdminService for Services {
             changes,
             revision: Some(revision(&view, change.revision)),
             refused: change.refused.unwrap_or_default(),
-            dropped: Vec::new(),
+            dropped: change.dropped,
         }))
     }
 
@@ -70,14 +80,33 @@ impl AdminService for Services {
         &self,
         _request: Request<v1::ListPoliciesRequest>,
     ) -> Result<Response<v1::ListPoliciesResponse>, Status> {
-        Err(Status::unimplemented("this version does not do this yet"))
+        let view = self.published.load();
+        let rows = tokio::task::block_in_place(|| {
+            self.reader.policies(view.policy_revision, caps::LISTED_POLICIES)
+        });
+        let policies = rows.map_err(unreadable)?.into_iter().map(|row| applied(&view, row));
+        Ok(Response::new(v1::ListPoliciesResponse { policies: policies.collect() }))
     }
 
     async fn purge(
         &self,
         _request: Request<v1::PurgeRequest>,
     ) -> Result<Response<v1::PurgeResponse>, Status> {
-        Err(Status::unimplemented("this version does not do this yet"))
+        let view = self.published.load();
+        let purged = self.writer.purge().await.map_err(|error| {
+            tracing::error!(%error, "a purge failed");
+            status(tonic::Code::Internal, "PURGE_FAILED", "the purge failed; purge again")
+        })?;
+        match purged {
+            Purged::Done => Ok(Response::new(v1::PurgeResponse {
+                revision: Some(revision(&view, view.revision)),
+            })),
+            Purged::InUse => Err(status(
+                tonic::Code::FailedPrecondition,
+                "STORE_IN_USE",
+                "an export or another purge reads what would be purged: try again when it has ended",
+            )),
+        }
     }
 
     async fn get_statistics(
@@ -86,10 +115,7 @@ impl AdminService for Services {
     ) -> Result<Response<GetStatisticsResponse>, Status> {
         let view = self.published.load();
         let chain_head = tokio::task::block_in_place(|| self.reader.chain(view.revision));
-        let chain_head = chain_head.map_err(|error| {
-            tracing::error!(%error, "the last event could not be read");
-            status(tonic::Code::Internal, "LEDGER_UNREADABLE", "the ledger could not be read")
-        })?;
+        let chain_head = chain_head.map_err(unreadable)?;
         // Measuring planes walks their pages.
         let planes = tokio::task::block_in_place(|| {
             view.planes
@@ -124,6 +150,17 @@ impl AdminService for Services {
         let reached = self.writer.checkpoint().await?;
         let view = self.published.load();
         Ok(Response::new(CheckpointResponse { revision: Some(revision(&view, reached)) }))
+    }
+}
+
+fn applied(view: &View, row: AppliedPolicy) -> v1::AppliedPolicy {
+    v1::AppliedPolicy {
+        policy_version: row.version,
+        revision: Some(revision(view, row.revision)),
+        recorded_time_ms: row.recorded_time,
+        actor: Some(v1::Actor { role: row.actor.role as i32, id: row.actor.id }),
+        note: row.note,
+        toml: row.text,
     }
 }
 

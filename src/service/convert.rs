@@ -208,7 +208,15 @@ pub(super) fn suppression(policy: &Policy, entry: v1::Suppression) -> Checked<Ch
 
 /// A lift.
 pub(super) fn lift(policy: &Policy, lift: v1::Lift) -> Checked<Change> {
-    let reason = suppression_reason(lift.reason)?;
+    let reason = if lift.reason() == v1::Reason::Erased {
+        // The mark of an erasure is lifted like an entry for every channel.
+        if any(&lift.channel).is_some() {
+            return Err(Refusal::invalid("channel", "an erasure concerns every channel"));
+        }
+        Reason::Erased
+    } else {
+        suppression_reason(lift.reason)?
+    };
     let actor = actor(lift.actor)?;
     if !may_lift(actor.role, reason) {
         return Err(Refusal::new(
@@ -249,7 +257,7 @@ fn any(name: &str) -> Option<&str> {
     Some(name).filter(|name| !name.is_empty() && *name != "*")
 }
 
-fn brand_or_all(policy: &Policy, name: &str) -> Checked<BrandId> {
+pub(super) fn brand_or_all(policy: &Policy, name: &str) -> Checked<BrandId> {
     if name == "*" { Ok(BrandId::ALL) } else { Ok(policy.brand(name)?) }
 }
 
@@ -300,7 +308,7 @@ fn stated(time: Option<v1::StatedTime>, permits: bool, field: &str) -> Checked<O
     }
 }
 
-fn actor(actor: Option<v1::Actor>) -> Checked<Actor> {
+pub(super) fn actor(actor: Option<v1::Actor>) -> Checked<Actor> {
     let actor = actor.unwrap_or_default();
     let role = match v1::ActorRole::try_from(actor.role) {
         Ok(v1::ActorRole::Unspecified) => ActorRole::Unstated,
@@ -313,7 +321,7 @@ fn actor(actor: Option<v1::Actor>) -> Checked<Actor> {
     Ok(Actor { role, id: text(actor.id, "actor.id", caps::TEXT_BYTES)? })
 }
 
-fn text(text: String, field: &str, cap: usize) -> Checked<String> {
+pub(super) fn text(text: String, field: &str, cap: usize) -> Checked<String> {
     if text.len() <= cap {
         Ok(text)
     } else {

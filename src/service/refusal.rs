@@ -78,10 +78,10 @@ pub(super) fn result(outcome: Result<Outcome, Refusal>, time: &str) -> EventResu
         }
         Err(refusal) => (WireOutcome::Rejected, 0, Some(refusal)),
     };
-    let rejection = refusal.map(|refusal| WireRejection {
-        code: refusal.code.into(),
-        field: refusal.field,
-        message: refusal.message,
-    });
-    EventResult { outcome: outcome.into(), revision, rejection }
+    EventResult { outcome: outcome.into(), revision, rejection: refusal.map(rejection) }
+}
+
+/// A refusal as callers see it.
+pub(super) fn rejection(refusal: Refusal) -> WireRejection {
+    WireRejection { code: refusal.code.into(), field: refusal.field, message: refusal.message }
 }

@@ -18,6 +18,12 @@ pub(super) fn status(code: Code, reason: &str, message: impl Into<String>) -> St
     Status::with_error_details(code, message, details)
 }
 
+/// The ledger could not be read: what a caller may know of it.
+pub(super) fn unreadable(error: impl std::fmt::Display) -> Status {
+    tracing::error!(%error, "the ledger could not be read");
+    status(Code::Internal, "LEDGER_UNREADABLE", "the ledger could not be read")
+}
+
 /// INVALID_ARGUMENT naming the field.
 pub(super) fn invalid(field: &str, message: impl Into<String>) -> Status {
     let message = message.into();

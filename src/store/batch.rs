@@ -9,10 +9,8 @@ use super::{
     rows::encode_erased,
 };
 use crate::domain::{
-    contact::ContactKind,
-    plane::PlaneId,
-    secret::Fingerprint,
-    state::{ContactState, ErasedMark},
+    contact::ContactKind, erased::ErasedMark, plane::PlaneId, secret::Fingerprint,
+    state::ContactState,
 };
 
 /// Rows to be committed together.
@@ -34,7 +32,12 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Appends an event.
+    fn delete(&mut self, family: &str, key: &[u8]) -> Result<(), StoreError> {
+        self.rows.delete_cf(self.store.family(family)?, key);
+        Ok(())
+    }
+
+    /// Appends an event, or replaces one whose body was erased.
     pub fn event(&mut self, revision: u64, row: &EventRow) -> Result<(), StoreError> {
         self.put(family::EVENTS, &keys::event(revision), &row.encode())
     }
@@ -59,7 +62,8 @@ impl<'a> Batch<'a> {
         self.put(family::KEYS, &key.0.to_be_bytes(), &row.encode())
     }
 
-    /// Registers an address under its ordinal.
+    /// Registers an address under its ordinal; an empty text stands for one
+    /// that was erased, whose ordinal is never given out again.
     pub fn address(
         &mut self,
         kind: ContactKind,
@@ -77,6 +81,30 @@ impl<'a> Batch<'a> {
     /// Queues an end: at `due` the contact's verdicts may change by themselves.
     pub fn end(&mut self, due: i64, contact: &ContactKey) -> Result<(), StoreError> {
         self.put(family::EXPIRY, &keys::expiry(due, contact), &[])
+    }
+
+    /// Removes a contact's state.
+    pub fn forget_state(&mut self, contact: &ContactKey) -> Result<(), StoreError> {
+        self.delete(family::STATE, contact.as_bytes())
+    }
+
+    /// Removes an event from a contact's history.
+    pub fn forget_history(
+        &mut self,
+        contact: &ContactKey,
+        revision: u64,
+    ) -> Result<(), StoreError> {
+        self.delete(family::HISTORY, &keys::history(contact, revision))
+    }
+
+    /// Forgets what a key stands for.
+    pub fn forget_event_key(&mut self, key: KeyHash) -> Result<(), StoreError> {
+        self.delete(family::KEYS, &key.0.to_be_bytes())
+    }
+
+    /// Takes an end out of the queue.
+    pub fn forget_end(&mut self, due: i64, contact: &ContactKey) -> Result<(), StoreError> {
+        self.delete(family::EXPIRY, &keys::expiry(due, contact))
     }
 
     /// Replaces the tip.
@@ -100,10 +128,7 @@ impl<'a> Batch<'a> {
         let key = PageKey::Plane(*plane, page).encode();
         match bytes {
             Some(bytes) => self.hashed(&key, bytes).map(|_| ()),
-            None => {
-                self.rows.delete_cf(self.store.family(family::PAGES)?, key);
-                Ok(())
-            }
+            None => self.delete(family::PAGES, &key),
         }
     }
 

@@ -8,10 +8,14 @@ use super::{
     ChainHash, StoreError,
     keys::{PageKey, parse_plane, plane_bytes},
 };
-use crate::domain::{contact::ContactKind, plane::PlaneId};
+use crate::domain::{contact::ContactKind, plane::PlaneId, secret::Fingerprint};
 
 /// Ordinals in one block of a directory.
 pub const DIRECTORY_BLOCK: u64 = 4_096;
+
+/// Stands in a directory's block for an address that was erased; its row holds
+/// an empty text.
+pub const ERASED_FINGERPRINT: Fingerprint = 0;
 
 /// The pages of one plane at a checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

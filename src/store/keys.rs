@@ -32,6 +32,8 @@ pub(super) mod meta {
     pub const TIP: &[u8] = b"tip";
     pub const POLICY: &[u8] = b"policy";
     pub const CHECKPOINT: &[u8] = b"checkpoint";
+    /// Rewritten by a purge, so that there is something to flush.
+    pub const PURGE: &[u8] = b"purge";
 }
 
 /// A contact within a brand, as keys name it: brand ‖ kind ‖ sealed contact ID.

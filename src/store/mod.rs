@@ -12,11 +12,15 @@ mod keys;
 mod open;
 mod payload;
 mod payload_acts;
+mod policies;
+mod purge;
 mod rows;
 mod scan;
 
 pub use batch::Batch;
-pub use checkpoint::{Checkpoint, DIRECTORY_BLOCK, DirectorySum, PlaneSum, page_hash};
+pub use checkpoint::{
+    Checkpoint, DIRECTORY_BLOCK, DirectorySum, ERASED_FINGERPRINT, PlaneSum, page_hash,
+};
 pub use error::StoreError;
 pub use head::HeadKeeper;
 pub use keys::{ContactKey, KeyHash};
@@ -24,6 +28,8 @@ pub use open::{Opened, Store};
 pub use payload::StoredChange;
 pub(crate) use payload::content_digest;
 pub use payload_acts::{Remains, StoredErasure, StoredPolicy};
+pub use policies::PolicyRow;
+pub use purge::Purged;
 pub use rows::{EventKind, EventRow, KeyRow, StoredState, Tip};
 pub use scan::PageRow;
 

@@ -56,6 +56,8 @@ pub struct Remains {
     pub brand: BrandId,
     /// The keyed fingerprint that the mark stands under.
     pub fingerprint: Fingerprint,
+    /// Whether a record for all brands remains.
+    pub still_known: bool,
     /// The suppressions that a grant cannot end.
     pub survivors: Vec<SuppressionEntry>,
 }
@@ -98,6 +100,7 @@ impl StoredErasure {
                 brand: each.brand.0,
                 fingerprint: each.fingerprint.to_be_bytes().to_vec(),
                 survivors,
+                still_known: each.still_known,
             }
         });
         ErasurePayload {
@@ -189,6 +192,8 @@ struct RemainsPayload {
     /// Entries in the layout of a contact's state.
     #[prost(bytes = "vec", tag = "3")]
     survivors: Vec<u8>,
+    #[prost(bool, tag = "4")]
+    still_known: bool,
 }
 
 impl PolicyPayload {
@@ -228,6 +233,7 @@ impl RemainsPayload {
         Some(Remains {
             brand: BrandId(self.brand),
             fingerprint: Fingerprint::from_be_bytes(self.fingerprint.try_into().ok()?),
+            still_known: self.still_known,
             survivors: decode_entries(&self.survivors)?,
         })
     }

@@ -6,11 +6,10 @@ use sha2::{Digest, Sha256};
 
 use super::{ChainHash, StoreError};
 use crate::domain::{
+    erased::ErasedMark,
     reason::Reason,
     scope::{ChannelId, Level, PurposeId, TypeSelector},
-    state::{
-        ConsentRecord, ContactState, ContentDigest, ErasedMark, Span, Status, SuppressionEntry,
-    },
+    state::{ConsentRecord, ContactState, ContentDigest, Span, Status, SuppressionEntry},
 };
 
 const VERSION: u8 = 1;
@@ -33,6 +32,12 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// Whether the event is a change to one contact: a [`super::StoredChange`].
+    #[must_use]
+    pub fn is_change(self) -> bool {
+        matches!(self, Self::Consent | Self::Suppression | Self::Lift)
+    }
+
     fn from_tag(tag: u8) -> Option<Self> {
         [Self::Consent, Self::Suppression, Self::Lift, Self::Policy, Self::Erasure, Self::Redaction]
             .into_iter()
@@ -192,8 +197,11 @@ pub(super) fn decode_erased(bytes: &[u8]) -> Result<ErasedMark, StoreError> {
 pub(super) fn encode_erased(mark: &ErasedMark) -> Vec<u8> {
     let mut bytes = vec![VERSION];
     bytes.extend(mark.erased_at.to_le_bytes());
+    bytes.extend(mark.revision.to_le_bytes());
     bytes.extend(mark.lifted_at.unwrap_or(NONE).to_le_bytes());
     bytes.push(mark.reappeared.into());
+    bytes.extend((mark.reappeared_in.len() as u32).to_le_bytes());
+    mark.reappeared_in.iter().for_each(|each| bytes.extend(each.to_le_bytes()));
     encode_entries(&mut bytes, &mark.survivors);
     bytes
 }
@@ -389,13 +397,18 @@ impl Reader<'_> {
 
     fn erased(&mut self) -> Option<ErasedMark> {
         self.version()?;
-        let (erased_at, lifted_at) = (self.i64()?, self.optional_time()?);
+        let (erased_at, revision, lifted_at) = (self.i64()?, self.u64()?, self.optional_time()?);
         let reappeared = match self.u8()? {
             0 => false,
             1 => true,
             _ => return None,
         };
-        Some(ErasedMark { erased_at, lifted_at, reappeared, survivors: self.entries()? })
+        let count = self.array().map(u32::from_le_bytes)?;
+        let reappeared_in = (0..count)
+            .map(|_| self.array().map(u128::from_le_bytes))
+            .collect::<Option<Vec<_>>>()?;
+        let survivors = self.entries()?;
+        Some(ErasedMark { erased_at, revision, lifted_at, reappeared, reappeared_in, survivors })
     }
 }
 

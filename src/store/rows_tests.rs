@@ -39,8 +39,10 @@ fn states_round_trip_and_truncated_ones_are_refused() {
 fn erased_marks_round_trip() {
     let mark = ErasedMark {
         erased_at: 5,
+        revision: 6,
         lifted_at: Some(4),
         reappeared: true,
+        reappeared_in: vec![1 << 100, 7],
         survivors: state().suppressions().to_vec(),
     };
     assert_eq!(decode_erased(&encode_erased(&mark)).unwrap(), mark);

@@ -10,10 +10,10 @@ use super::{
 };
 use crate::domain::{
     contact::{ContactKind, ContactRef},
+    erased::ErasedMark,
     plane::PlaneId,
     scope::BrandId,
     secret::Fingerprint,
-    state::ErasedMark,
 };
 
 /// A row of the family `pages`, checked against its hash.
@@ -164,6 +164,34 @@ impl Store {
     pub fn has_history(&self, contact: &ContactKey, revision: u64) -> Result<bool, StoreError> {
         let key = keys::history(contact, revision);
         Ok(self.database().get_pinned_cf(self.family(family::HISTORY)?, key)?.is_some())
+    }
+
+    /// The revisions of a contact's history, in order.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn history(&self, contact: &ContactKey) -> Result<Vec<u64>, StoreError> {
+        let contact = *contact;
+        self.rows(family::HISTORY, contact.as_bytes())?
+            .map(|row| row.map(|(key, _)| key))
+            .take_while(|key| key.as_ref().map_or(true, |key| key.starts_with(contact.as_bytes())))
+            .map(|key| {
+                key?.last_chunk()
+                    .copied()
+                    .map(u64::from_be_bytes)
+                    .ok_or_else(|| StoreError::refused("a key of a contact's history is damaged"))
+            })
+            .collect()
+    }
+
+    /// The hash of a directory's block on disk; `None` if there is no such block.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn block_hash(&self, kind: ContactKind, block: u64) -> Result<Option<u128>, StoreError> {
+        let key = PageKey::Directory(kind, block).encode();
+        let row = self.database().get_pinned_cf(self.family(family::PAGES)?, key)?;
+        Ok(row.and_then(|row| row.first_chunk().copied()).map(u128::from_le_bytes))
     }
 
     /// Every page and block, each checked against its own hash.

@@ -16,9 +16,10 @@ use crate::{
     domain::{
         contact::{Address, ContactKind, ContactRef},
         decide::Known,
+        erased::ErasedMark,
         scope::BrandId,
         secret::Fingerprint,
-        state::{ContactState, ErasedMark},
+        state::ContactState,
         time::Now,
     },
     engine::{
@@ -110,19 +111,6 @@ impl Books {
         ordinal.map(|ordinal| ContactRef { kind, id: ordinal.into() })
     }
 
-    /// The fingerprint of an address's mark of erasure.
-    pub(super) fn mark_of(&self, brand: BrandId, address: &Address) -> Fingerprint {
-        let digits;
-        let text = match address {
-            Address::Phone(id) | Address::ContactId(id) => {
-                digits = id.to_string();
-                &digits
-            }
-            Address::Email(text) | Address::ExternalId(text) => text,
-        };
-        self.view.secret.erased_fingerprint(brand, address.kind(), text.as_bytes())
-    }
-
     /// The states of these contacts; empty ones where nothing is known.
     pub fn states(&self, entries: &[Entry]) -> Result<Vec<ContactState>, StoreError> {
         let keys: Vec<ContactKey> = entries
@@ -204,30 +192,6 @@ impl Books {
         expanded.into_iter().collect()
     }
 
-    /// The marks of erasure of a contact that is known again: brand's, all brands'.
-    pub fn marks(
-        &self,
-        brand: BrandId,
-        contact: ContactRef,
-    ) -> Result<[Option<&ErasedMark>; 2], StoreError> {
-        if self.erased.is_empty() {
-            return Ok([None; 2]);
-        }
-        let address = match contact.kind {
-            ContactKind::Phone => Address::Phone(contact.id),
-            ContactKind::ContactId => Address::ContactId(contact.id),
-            kind => {
-                let rows = self.store.addresses(&[(kind, contact.id)])?;
-                let Some(text) = rows.into_iter().next().flatten() else { return Ok([None; 2]) };
-                match kind {
-                    ContactKind::Email => Address::Email(text),
-                    _ => Address::ExternalId(text),
-                }
-            }
-        };
-        Ok([brand, BrandId::ALL].map(|brand| self.erased.get(&self.mark_of(brand, &address))))
-    }
-
     /// Applies edits to the planes of the view that comes next.
     pub(super) fn apply(&mut self, edits: Edits) {
         if edits.is_empty() {
@@ -241,11 +205,5 @@ impl Books {
     /// Applies edits outside a commit: while a view is being recovered.
     pub fn recover(&mut self, edits: Edits) {
         self.apply(edits);
-    }
-
-    /// The marks that filters must look for: of contacts unknown since (R11).
-    pub fn unknown_erased(&self) -> Arc<HashSet<Fingerprint>> {
-        let unknown = self.erased.iter().filter(|(_, mark)| mark.is_active() && !mark.reappeared);
-        Arc::new(unknown.map(|(fingerprint, _)| *fingerprint).collect())
     }
 }

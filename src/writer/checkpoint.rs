@@ -71,15 +71,23 @@ impl Books {
     pub(super) fn checkpoint(&mut self) -> Result<u64, WriteError> {
         let store = std::sync::Arc::clone(&self.store);
         let mut batch = Batch::new(&store);
+        self.put_checkpoint(&mut batch)?;
+        batch.commit()?;
+        self.pages.revision = self.tip.revision;
+        Ok(self.tip.revision)
+    }
+
+    /// Puts a checkpoint of the books as they are into a commit.
+    pub(super) fn put_checkpoint(&mut self, batch: &mut Batch<'_>) -> Result<(), WriteError> {
         let dirty = std::mem::take(&mut self.dirty);
-        self.write_pages(&mut batch, &dirty)?;
+        self.write_pages(batch, &dirty)?;
         let mut directories = Vec::new();
         for kind in [ContactKind::Email, ContactKind::ExternalId] {
             let next = match kind {
                 ContactKind::Email => self.tip.next_email,
                 _ => self.tip.next_external_id,
             };
-            let sum = write_blocks(&mut batch, kind, self.pages.blocks(kind), next)?;
+            let sum = write_blocks(batch, kind, self.pages.blocks(kind), next)?;
             directories.push((kind, sum));
         }
         batch.checkpoint(&Checkpoint {
@@ -91,9 +99,7 @@ impl Books {
             planes: self.pages.sums(),
             directories,
         })?;
-        batch.commit()?;
-        self.pages.revision = self.tip.revision;
-        Ok(self.tip.revision)
+        Ok(())
     }
 
     fn write_pages(&mut self, batch: &mut Batch<'_>, dirty: &DirtyPages) -> Result<(), WriteError> {

@@ -13,9 +13,9 @@ use crate::{
     domain::{
         contact::{Address, ContactKind, ContactRef},
         decide::ends_by_later_grant,
-        event::{Change, ChangeKind, TimeError},
+        event::{ChangeKind, TimeError},
         scope::{BrandId, ChannelId, Level, PurposeId, RecipientType, Scope, TypeSelector, Width},
-        state::{ConsentRecord, Span, Status, consent_end},
+        state::{ConsentRecord, Span, consent_end},
     },
     store::{ContactKey, EventRow, KeyRow, StoredChange},
 };
@@ -73,7 +73,11 @@ impl Group<'_> {
         self.tip.revision = revision;
         self.tip.chain = row.hash(revision);
         self.tip.recorded_time = self.recorded;
-        self.events.push((row, ContactKey::new(self.books.store.secret(), change.brand, contact)));
+        let contact_key = ContactKey::new(self.books.store.secret(), change.brand, contact);
+        if change.rectification != 0 {
+            self.linked.push((contact_key, change.rectification));
+        }
+        self.events.push((row, contact_key));
         Ok(match (key_reused, applied) {
             (true, _) => Outcome::KeyReused(revision),
             (false, true) => Outcome::Applied(revision),
@@ -119,50 +123,6 @@ impl Group<'_> {
                     )
             }
             ChangeKind::Lift(_) => true,
-        }
-    }
-
-    /// Consent from before an erasure brings nobody back (R11).
-    fn refuse_erased(&self, change: &Change, effective: i64) -> Result<(), Rejection> {
-        if self.books.erased.is_empty() || !matches!(change.kind, ChangeKind::Consent(_)) {
-            return Ok(());
-        }
-        let marks =
-            [change.brand, BrandId::ALL].map(|brand| self.books.mark_of(brand, &change.address));
-        let erased = marks.iter().any(|mark| {
-            self.books.erased.get(mark).is_some_and(|mark| effective <= mark.erased_at)
-        });
-        if erased { Err(Rejection::Erased) } else { Ok(()) }
-    }
-
-    /// A contact that becomes known again after an erasure: from now on its
-    /// planes say what the mark means, and a grant brings surviving blocks back.
-    fn reappear(&mut self, change: &Change, contact: ContactRef, effective: i64) {
-        if self.books.erased.is_empty() {
-            return;
-        }
-        for brand in [change.brand, BrandId::ALL] {
-            let fingerprint = self.books.mark_of(brand, &change.address);
-            let mark = self.marks.get(&fingerprint).or_else(|| self.books.erased.get(&fingerprint));
-            let Some(mut mark) = mark.cloned() else { continue };
-            self.mark_keys.insert((brand, contact), fingerprint);
-            let granted = matches!(&change.kind, ChangeKind::Consent(consent)
-                if consent.status == Status::Granted && effective > mark.erased_at);
-            let brings_back = granted && !mark.survivors.is_empty();
-            if mark.reappeared && !brings_back {
-                continue;
-            }
-            mark.reappeared = true;
-            let touched = self.states.entry((brand, contact)).or_default();
-            if granted {
-                for entry in std::mem::take(&mut mark.survivors) {
-                    for span in entry.spans {
-                        touched.state.suppress(entry.channel, entry.reason, span);
-                    }
-                }
-            }
-            touched.reach.push(Reach::ALL);
-            self.marks.insert(fingerprint, mark);
         }
     }
 

@@ -7,10 +7,11 @@ use crate::{
     domain::{
         contact::{ContactKind, ContactRef},
         decide::{Known, decide},
+        erased::ErasedMark,
         plane::{PlaneRole, in_verdict_plane},
         policy::Policy,
         scope::BrandId,
-        state::{ContactState, ErasedMark},
+        state::ContactState,
         time::Now,
     },
     engine::{plane::Plane, view::Planes},

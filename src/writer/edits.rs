@@ -74,6 +74,9 @@ impl Edits {
     pub fn decide(&mut self, view: &View, subject: &Subject<'_>, now: Now, reach: &[Reach]) {
         let (policy, planes) = (&view.policy, &view.planes);
         let Subject { brand, contact, known } = *subject;
+        // Erased, as far as any plane is concerned: filters find such contacts
+        // by their marks (R11).
+        let is_unknown = known.brand.is_empty() && known.all_brands.is_empty();
         for position in policy.scopes_of(brand) {
             let Some(rules) = policy.scopes().get(position) else { continue };
             if !reach.iter().any(|reach| reach.covers(&rules.scope))
@@ -82,15 +85,22 @@ impl Edits {
                 continue;
             }
             let Some(kind_planes) = planes.of(position, contact.kind) else { continue };
+            let mut put = |role, member| {
+                let slot = PlaneSlot { position, brand, kind: contact.kind, role };
+                self.0.entry(slot).or_default().push((contact.id, member));
+            };
+            if is_unknown {
+                kind_planes
+                    .roles()
+                    .filter(|(_, plane)| plane.contains(contact.id))
+                    .for_each(|(role, _)| put(role, false));
+                continue;
+            }
             let decided = decide(known, rules, now).reason;
             let cached = kind_planes.reason(rules.regime, contact.id);
             if cached == Some(decided) {
                 continue;
             }
-            let mut put = |role, member| {
-                let slot = PlaneSlot { position, brand, kind: contact.kind, role };
-                self.0.entry(slot).or_default().push((contact.id, member));
-            };
             put(PlaneRole::Verdict, in_verdict_plane(rules.regime, decided));
             for reason in stale(kind_planes, contact.id, decided) {
                 put(PlaneRole::Reason(reason), false);

@@ -14,10 +14,11 @@ use crate::{
     domain::{
         contact::{ContactKind, ContactRef},
         decide::Known,
+        erased::ErasedMark,
         event::Change,
         scope::BrandId,
         secret::Fingerprint,
-        state::{ContactState, ErasedMark},
+        state::ContactState,
         time::Now,
     },
     store::{Batch, ContactKey, EventRow, KeyHash, KeyRow, Tip},
@@ -43,6 +44,8 @@ pub(super) struct Group<'a> {
     pub mark_keys: HashMap<Entry, Fingerprint>,
     pub events: Vec<(EventRow, ContactKey)>,
     pub ends: Vec<(i64, Entry)>,
+    /// Rectifications that also stand in the right address's history.
+    pub linked: Vec<(ContactKey, u64)>,
 }
 
 type Registered = HashMap<(ContactKind, Fingerprint), (u64, String)>;
@@ -85,10 +88,10 @@ impl Books {
                 self.pages.register(kind, fingerprint);
             }
             self.tip = tip;
-            self.all_brands |= changes.iter().any(|change| change.brand == BrandId::ALL);
+            self.all_brands |= touched.iter().any(|(brand, _)| *brand == BrandId::ALL);
             if !marks.is_empty() {
                 self.erased.extend(marks);
-                self.view.erased = self.unknown_erased();
+                self.view.erased = self.erased_index();
             }
             self.apply(edits);
             self.note_commit(touched.into_iter(), ends.into_iter());
@@ -166,6 +169,7 @@ impl<'a> Group<'a> {
             mark_keys: HashMap::new(),
             events: Vec::new(),
             ends: Vec::new(),
+            linked: Vec::new(),
         })
     }
 
@@ -230,21 +234,6 @@ impl<'a> Group<'a> {
         })
     }
 
-    /// The marks of erasure of a touched contact, as they stand after the group.
-    fn marks_of(&self, entry: Entry) -> Result<[Option<&ErasedMark>; 2], WriteError> {
-        if self.books.erased.is_empty() {
-            return Ok([None; 2]);
-        }
-        let stored = self.books.marks(entry.0, entry.1)?;
-        let ours = [entry.0, BrandId::ALL].map(|brand| {
-            let fingerprint = self.mark_keys.get(&(brand, entry.1))?;
-            self.marks.get(fingerprint).or_else(|| self.books.erased.get(fingerprint))
-        });
-        let [brand, all] = ours;
-        let [stored_brand, stored_all] = stored;
-        Ok([brand.or(stored_brand), all.or(stored_all)])
-    }
-
     /// Writes all rows in one commit. Rows of one family go in by ascending
     /// key: the database then finds the place of each near the one before.
     fn write(&self) -> Result<(), WriteError> {
@@ -256,7 +245,9 @@ impl<'a> Group<'a> {
         }
         let mut history: Vec<(&ContactKey, u64)> =
             self.events.iter().map(|(_, contact)| contact).zip(first..).collect();
+        history.extend(self.linked.iter().map(|(contact, revision)| (contact, *revision)));
         history.sort_unstable();
+        history.dedup();
         for (contact, revision) in history {
             batch.history(contact, revision)?;
         }

@@ -12,15 +12,20 @@ use std::{
 };
 
 use rand::rngs::StdRng;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::{
     books::Books,
+    erasure::{Erased, Erasure},
     outcome::{Committed, PolicyChange, WriteError},
-    policy::PolicyConditions,
+    policy::PolicyProposal,
     publish::Published,
+    rectify::{Rectification, Rectified},
 };
-use crate::domain::event::Change;
+use crate::{
+    domain::event::Change,
+    store::{Purged, Store, StoreError},
+};
 
 /// How much the writer takes at once.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +50,9 @@ const CHECKPOINT_AGE: Duration = Duration::from_secs(60);
 
 enum Task {
     Changes(Vec<Change>, Reply<Committed>, OwnedSemaphorePermit),
-    Policy(String, PolicyConditions, Reply<PolicyChange>),
+    Policy(PolicyProposal, Reply<PolicyChange>),
+    Erase(Vec<Erasure>, Reply<Vec<Erased>>),
+    Rectify(Rectification, Reply<Rectified>),
     Checkpoint(Reply<u64>),
     Stop,
 }
@@ -60,6 +67,9 @@ pub struct WriterHandle {
     limits: Limits,
     /// The revision of the last checkpoint.
     checkpoint: Arc<AtomicU64>,
+    store: Arc<Store>,
+    /// Held by the purge that runs.
+    purging: Arc<Mutex<()>>,
 }
 
 /// The running writer. Dropped, it ends as if stopped: a process that goes on
@@ -80,6 +90,7 @@ impl Writer {
         let (queue, tasks) = sync_channel(limits.queued_tasks);
         let (ending, ended) = watch::channel(false);
         let checkpoint = Arc::new(AtomicU64::new(books.pages.revision));
+        let store = Arc::clone(&books.store);
         let mut work = Work {
             books,
             published,
@@ -97,7 +108,8 @@ impl Writer {
             work.run().inspect_err(|error| tracing::error!(%error, "the writer stopped"))
         })?;
         let room = Arc::new(Semaphore::new(limits.queued_changes));
-        let handle = WriterHandle { queue, room, limits, checkpoint };
+        let purging = Arc::default();
+        let handle = WriterHandle { queue, room, limits, checkpoint, store, purging };
         Ok(Self { handle, thread: Some(thread), ended })
     }
 
@@ -175,12 +187,24 @@ impl WriterHandle {
     ///
     /// # Errors
     /// [`WriteError`].
-    pub async fn apply_policy(
-        &self,
-        text: String,
-        conditions: PolicyConditions,
-    ) -> Result<PolicyChange, WriteError> {
-        self.ask(|reply| Task::Policy(text, conditions, reply)).await
+    pub async fn apply_policy(&self, proposal: PolicyProposal) -> Result<PolicyChange, WriteError> {
+        self.ask(|reply| Task::Policy(proposal, reply)).await
+    }
+
+    /// Erases contacts, one commit each; returns what each erasure did.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn erase(&self, erasures: Vec<Erasure>) -> Result<Vec<Erased>, WriteError> {
+        self.ask(|reply| Task::Erase(erasures, reply)).await
+    }
+
+    /// Moves a contact to its right address.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn rectify(&self, rectification: Rectification) -> Result<Rectified, WriteError> {
+        self.ask(|reply| Task::Rectify(rectification, reply)).await
     }
 
     /// Writes a checkpoint; returns its revision.
@@ -189,6 +213,24 @@ impl WriterHandle {
     /// [`WriteError`].
     pub async fn checkpoint(&self) -> Result<u64, WriteError> {
         self.ask(Task::Checkpoint).await
+    }
+
+    /// Rewrites the store's files without what was erased. It runs beside the
+    /// writer, which goes on.
+    ///
+    /// # Errors
+    /// A file could not be written or removed; nothing is promised then.
+    pub async fn purge(&self) -> Result<Purged, StoreError> {
+        let Ok(one_at_a_time) = Arc::clone(&self.purging).try_lock_owned() else {
+            return Ok(Purged::InUse);
+        };
+        let store = Arc::clone(&self.store);
+        let purge = move || {
+            let _one_at_a_time = one_at_a_time;
+            store.purge()
+        };
+        let purged = tokio::task::spawn_blocking(purge).await;
+        purged.unwrap_or_else(|error| Err(StoreError::refused(error.to_string())))
     }
 
     /// The revision of the last checkpoint.
@@ -263,8 +305,16 @@ impl Work {
                     Task::Changes(changes, reply, permit) => {
                         next = self.group(changes, reply, permit)?;
                     }
-                    Task::Policy(text, conditions, reply) => {
-                        let outcome = self.policy(&text, conditions);
+                    Task::Policy(proposal, reply) => {
+                        let outcome = self.policy(&proposal);
+                        answer(reply, outcome)?;
+                    }
+                    Task::Erase(erasures, reply) => {
+                        let outcome = self.erase(&erasures);
+                        answer(reply, outcome)?;
+                    }
+                    Task::Rectify(rectification, reply) => {
+                        let outcome = self.rectify(&rectification);
                         answer(reply, outcome)?;
                     }
                     Task::Checkpoint(reply) => {
@@ -329,13 +379,27 @@ impl Work {
         Ok(other)
     }
 
-    fn policy(
-        &mut self,
-        text: &str,
-        conditions: PolicyConditions,
-    ) -> Result<PolicyChange, WriteError> {
+    fn erase(&mut self, erasures: &[Erasure]) -> Result<Vec<Erased>, WriteError> {
+        let mut done = Vec::with_capacity(erasures.len());
+        for erasure in erasures {
+            done.push(self.books.erase(erasure, &mut self.salts)?);
+            self.books.publish(&self.published);
+            // Each erasure is a checkpoint too.
+            self.checkpoint.store(self.books.pages.revision, Ordering::Relaxed);
+            self.checkpointed = Instant::now();
+        }
+        Ok(done)
+    }
+
+    fn rectify(&mut self, rectification: &Rectification) -> Result<Rectified, WriteError> {
+        let rectified = self.books.rectify(rectification, &mut self.salts)?;
+        self.books.publish(&self.published);
+        Ok(rectified)
+    }
+
+    fn policy(&mut self, proposal: &PolicyProposal) -> Result<PolicyChange, WriteError> {
         let revision = self.books.tip.revision;
-        let change = self.books.apply_policy(text, conditions, &mut self.salts)?;
+        let change = self.books.apply_policy(proposal, &mut self.salts)?;
         if self.books.tip.revision != revision {
             self.books.publish(&self.published);
             // A start before the next checkpoint would derive all planes anew.

@@ -11,22 +11,28 @@ mod derive;
 mod due;
 mod edits;
 mod ends;
+mod erasure;
 mod group;
 mod handle;
 mod item;
+mod marks;
 mod outcome;
 mod policy;
 mod publish;
+mod rectify;
 
+pub use crate::store::Purged;
 pub use books::Books;
 pub use checkpoint::Pages;
 pub use decision::scope_of;
 pub use derive::derive;
 pub use due::Due;
+pub use erasure::{Erased, Erasure};
 pub use handle::{Enqueued, Limits, Writer, WriterHandle};
 pub use outcome::{Committed, Outcome, PolicyChange, Rejection, ScopeChange, WriteError};
-pub use policy::PolicyConditions;
+pub use policy::PolicyProposal;
 pub use publish::Published;
+pub use rectify::{Rectification, Rectified};
 
 #[cfg(test)]
 mod due_tests;

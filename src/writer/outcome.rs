@@ -64,6 +64,8 @@ pub struct PolicyChange {
     pub version: String,
     /// The scopes whose verdicts change.
     pub scopes: Vec<ScopeChange>,
+    /// Scopes that it drops although people have said something in them.
+    pub dropped: Vec<String>,
     /// The revision of the policy event; the current one for a dry run.
     pub revision: u64,
     /// For a dry run: why it would be refused.

@@ -1,6 +1,9 @@
 //! Applying a policy: counted first, then durable, then visible at once.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use rand::{RngExt, rngs::StdRng};
 
@@ -13,7 +16,7 @@ use crate::{
     domain::{
         contact::ContactKind,
         decide::{Known, decide},
-        event::{Actor, ActorRole},
+        event::Actor,
         policy::Policy,
         reason::Reason,
         scope::{BrandId, Level, PurposeId, Regime, Scope, TypeSelector},
@@ -21,20 +24,30 @@ use crate::{
         time::Now,
     },
     engine::view::Planes,
-    store::{Batch, ContactKey, EventKind, EventRow, StoredPolicy, Tip},
+    store::{Batch, ContactKey, EventKind, EventRow, StoreError, StoredPolicy, Tip},
 };
 
-/// What a policy may do.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PolicyConditions {
+/// A policy to apply, and what it may do.
+#[derive(Clone, Debug, Default)]
+pub struct PolicyProposal {
+    /// The policy as TOML.
+    pub text: String,
     /// How many suppressed verdicts of known contacts become permitted, exactly.
     pub permits_more: u64,
     /// Whether unknown contacts may become permitted where they were refused.
     pub permits_unknown: bool,
+    /// Whether scopes may be dropped in which people have said something.
+    pub drops_scopes: bool,
     /// Only count.
     pub dry_run: bool,
+    /// Who applies it.
+    pub actor: Actor,
+    /// A remark.
+    pub note: String,
 }
 
+/// Dropped scopes named at most; the first ones say where to look.
+const MAX_DROPPED: usize = 100;
 /// Rows of the queue of ends written at once.
 const ENDS_PER_BATCH: usize = 100_000;
 
@@ -46,34 +59,34 @@ impl Books {
     /// disk failed (A10).
     pub fn apply_policy(
         &mut self,
-        text: &str,
-        conditions: PolicyConditions,
+        proposal: &PolicyProposal,
         salts: &mut StdRng,
     ) -> Result<PolicyChange, WriteError> {
         let now = self.advance()?;
-        let policy = Policy::read(text, self.view.policy.names().clone())
+        let policy = Policy::read(&proposal.text, self.view.policy.names().clone())
             .map_err(|error| WriteError::NotAPolicy(error.to_string()))?;
         let present = &self.view.policy;
         let is_first = self.view.policy_revision == 0;
-        if !is_first && !conditions.dry_run && policy.text() == present.text() {
+        if !is_first && !proposal.dry_run && policy.text() == present.text() {
             return Ok(PolicyChange {
                 version: policy.version().to_owned(),
                 scopes: Vec::new(),
+                dropped: Vec::new(),
                 revision: self.tip.revision,
                 refused: None,
             });
         }
-        let takes_version =
-            !is_first && policy.version() == present.version() && policy.text() != present.text();
+        let takes_version = self.version_is_taken(&policy)?;
         let Rederived { planes, changes, ends, dropped } = self.rederive(&policy, now)?;
-        let refused = refusal(&policy, &changes, dropped, takes_version, conditions);
+        let refused = refusal(&policy, &changes, &dropped, takes_version, proposal);
         let change = |revision, refused| PolicyChange {
             version: policy.version().to_owned(),
             scopes: changes.clone(),
+            dropped: dropped.iter().cloned().collect(),
             revision,
             refused,
         };
-        if conditions.dry_run {
+        if proposal.dry_run {
             return Ok(change(self.tip.revision, refused));
         }
         if let Some(refused) = refused {
@@ -90,11 +103,11 @@ impl Books {
             batch.commit()?;
         }
         let stored = StoredPolicy {
-            text: text.to_owned(),
+            text: proposal.text.clone(),
             names: policy.names().clone(),
             previous: self.view.policy_revision,
-            actor: Actor { role: ActorRole::Unstated, id: String::new() },
-            note: String::new(),
+            actor: proposal.actor.clone(),
+            note: proposal.note.clone(),
         };
         let recorded = now.suppressions.max(self.tip.recorded_time);
         let row = EventRow::new(
@@ -134,6 +147,19 @@ impl Books {
         Ok(change)
     }
 
+    /// Whether a policy with another text had this version.
+    fn version_is_taken(&self, policy: &Policy) -> Result<bool, WriteError> {
+        for row in self.store.policies(self.view.policy_revision) {
+            let stored = row?.stored;
+            let earlier = Policy::read(&stored.text, stored.names)
+                .map_err(|error| StoreError::Refused(error.to_string()))?;
+            if earlier.version() == policy.version() && earlier.text() != policy.text() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Everything under another policy, and how it differs from the present.
     fn rederive(&self, policy: &Policy, now: Now) -> Result<Rederived, WriteError> {
         let present = &self.view.policy;
@@ -153,7 +179,7 @@ impl Books {
             );
         }
         let mut ends = Vec::new();
-        let mut dropped = None;
+        let mut dropped = BTreeSet::new();
         let states = self.all_states()?;
         let planes = derive(
             states,
@@ -161,8 +187,8 @@ impl Books {
             now,
             |(brand, contact)| self.marks(brand, contact),
             |(brand, contact), known| {
-                if dropped.is_none() {
-                    dropped = dropped_by(present, policy, brand, contact.kind, known);
+                if dropped.len() < MAX_DROPPED {
+                    dropped.extend(dropped_by(present, policy, brand, contact.kind, known));
                 }
                 let permits = |policy: &Policy, scope: &Scope| {
                     let kinds = policy.kinds(scope.channel);
@@ -205,19 +231,19 @@ struct Rederived {
     changes: Vec<ScopeChange>,
     /// The ends that the policy's validities bring.
     ends: Vec<(i64, ContactKey)>,
-    /// Something that people said and the policy no longer has a place for.
-    dropped: Option<String>,
+    /// Where people said something and the policy no longer has a place for it.
+    dropped: BTreeSet<String>,
 }
 
 /// Names what a policy drops although this contact said something about it.
-/// What people said must not vanish with a line of TOML.
+/// What people said must not vanish unseen with a line of TOML.
 fn dropped_by(
     present: &Policy,
     policy: &Policy,
     brand: BrandId,
     kind: ContactKind,
     known: Known<'_>,
-) -> Option<String> {
+) -> Vec<String> {
     let consents = known.brand.consents().iter().map(|record| (record.level, record.selector));
     let entries = known.brand.suppressions().iter().filter_map(|entry| {
         Level::new(entry.channel, PurposeId::ANY).map(|level| (level, TypeSelector::Any))
@@ -229,16 +255,19 @@ fn dropped_by(
                 && policy.kinds(rules.scope.channel).contains(&kind)
         })
     };
-    let (level, _) = consents.chain(entries).find(|(level, selector)| {
+    let is_dropped = |(level, selector): &(Level, TypeSelector)| {
         keeps(present, *level, *selector) && !keeps(policy, *level, *selector)
-    })?;
-    Some(format!(
-        "{}/{}/{} for contacts of kind {}",
-        present.brand_name(brand),
-        present.channel_name(level.channel()),
-        present.purpose_name(level.purpose()),
-        kind.name()
-    ))
+    };
+    let name = |(level, _): (Level, TypeSelector)| {
+        format!(
+            "{}/{}/{} for contacts of kind {}",
+            present.brand_name(brand),
+            present.channel_name(level.channel()),
+            present.purpose_name(level.purpose()),
+            kind.name()
+        )
+    };
+    consents.chain(entries).filter(is_dropped).map(name).collect()
 }
 
 /// The ends of a contact's grants in one scope.
@@ -260,31 +289,34 @@ fn ends_of(known: Known<'_>, policy: &Policy, scope: &Scope) -> impl Iterator<It
 fn refusal(
     policy: &Policy,
     changes: &[ScopeChange],
-    dropped: Option<String>,
+    dropped: &BTreeSet<String>,
     takes_version: bool,
-    conditions: PolicyConditions,
+    proposal: &PolicyProposal,
 ) -> Option<String> {
     let mut why = Vec::new();
     let mut flags = String::new();
     if takes_version {
         why.push(
-            "the policy in force is another one of this version: answers name the version, so give \
-             this one a new version"
+            "another policy had this version: answers name the version, so give this one a new one"
                 .to_owned(),
         );
     }
-    if let Some(dropped) = dropped {
-        why.push(format!("it drops {dropped}, about which people have said something: keep it"));
+    if let Some(first) = dropped.first().filter(|_| !proposal.drops_scopes) {
+        let others = match dropped.len() - 1 {
+            0 => String::new(),
+            others => format!(" and {others} more"),
+        };
+        why.push(format!("it drops {first}{others}, about which people have said something"));
     }
     let permits_more: u64 = changes.iter().map(|change| change.newly_permitted).sum();
-    if permits_more != conditions.permits_more {
+    if permits_more != proposal.permits_more {
         why.push(format!(
             "it would turn {permits_more} suppressed verdicts into permitted ones, and {} were allowed",
-            conditions.permits_more
+            proposal.permits_more
         ));
     }
     let opened = changes.iter().find(|change| change.unknown_newly_permitted);
-    if let Some(change) = opened.filter(|_| !conditions.permits_unknown) {
+    if let Some(change) = opened.filter(|_| !proposal.permits_unknown) {
         why.push(format!(
             "it would permit everybody unknown in {}/{}/{}",
             policy.brand_name(change.scope.brand),
@@ -297,6 +329,9 @@ fn refusal(
     }
     if opened.is_some() {
         flags += " --permits-unknown";
+    }
+    if !dropped.is_empty() {
+        flags += " --drops-scopes";
     }
     if why.is_empty() {
         return None;

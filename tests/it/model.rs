@@ -314,7 +314,7 @@ impl Pair {
         self.server.stop().await;
         let clock = Clock::Manual(Arc::clone(&self.server.clock));
         let books = sendgate::recovery::open(self.server.folder.path(), clock).unwrap();
-        let report = sendgate::verify::verify(&books).unwrap();
+        let report = sendgate::verify::verify(&books, &[]).unwrap();
         assert_eq!(report.differences, Vec::<String>::new());
         assert_eq!(report.revision, self.model.revision);
         assert_eq!(report.events, self.model.revision);

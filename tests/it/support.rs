@@ -250,3 +250,12 @@ pub fn batch_error(answer: &v1::BatchAnswer) -> v1::BatchErrorCode {
     assert!(answer.scopes.is_empty(), "a refused batch must have no verdicts");
     answer.error.as_ref().unwrap().code()
 }
+
+/// Stops the server and holds its store against its events.
+pub async fn verified(mut server: TestServer) {
+    server.stop().await;
+    let clock = Clock::Manual(Arc::clone(&server.clock));
+    let books = sendgate::recovery::open(server.folder.path(), clock).unwrap();
+    let report = sendgate::verify::verify(&books, &[]).unwrap();
+    assert_eq!(report.differences, Vec::<String>::new());
+}

@@ -6,6 +6,7 @@ use sendgate::{
     domain::{
         contact::Address,
         decide::{Known, decide},
+        erased::ErasedMark,
         event::{
             Actor, ActorRole, Change, ChangeKind, Consent, Evidence, Lift, Notice, Suppression,
         },
@@ -13,7 +14,7 @@ use sendgate::{
         reason::Reason,
         scope::{BrandId, ChannelId, Level, PurposeId, RecipientType, TypeSelector},
         secret::Secret,
-        state::{ConsentRecord, ContactState, ErasedMark, Span, Status},
+        state::{ConsentRecord, ContactState, Span, Status},
         time::{Now, Precision, StatedTime},
     },
     proto::v1,

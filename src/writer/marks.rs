@@ -1,0 +1,149 @@
+//! The marks of erasure: where they are looked up, and how a group of changes
+//! moves them (R11).
+
+use std::sync::Arc;
+
+use super::{
+    books::{Books, Entry},
+    edits::Reach,
+    group::Group,
+    outcome::{Rejection, WriteError},
+};
+use crate::{
+    domain::{
+        contact::{Address, ContactKind, ContactRef},
+        erased::ErasedMark,
+        event::{Change, ChangeKind},
+        scope::BrandId,
+        secret::Fingerprint,
+        state::SuppressionEntry,
+    },
+    engine::erased::Erased,
+    store::StoreError,
+};
+
+impl Books {
+    /// The fingerprint of an address's mark of erasure.
+    pub fn mark_of(&self, brand: BrandId, address: &Address) -> Fingerprint {
+        let digits;
+        let text = match address {
+            Address::Phone(id) | Address::ContactId(id) => {
+                digits = id.to_string();
+                &digits
+            }
+            Address::Email(text) | Address::ExternalId(text) => text,
+        };
+        self.view.secret.erased_fingerprint(brand, address.kind(), text.as_bytes())
+    }
+
+    /// The marks of erasure of a contact that is known again: brand's, all brands'.
+    pub fn marks(
+        &self,
+        brand: BrandId,
+        contact: ContactRef,
+    ) -> Result<[Option<&ErasedMark>; 2], StoreError> {
+        if self.erased.is_empty() {
+            return Ok([None; 2]);
+        }
+        let address = match contact.kind {
+            ContactKind::Phone => Address::Phone(contact.id),
+            ContactKind::ContactId => Address::ContactId(contact.id),
+            kind => {
+                let rows = self.store.addresses(&[(kind, contact.id)])?;
+                let Some(text) = rows.into_iter().next().flatten() else { return Ok([None; 2]) };
+                match kind {
+                    ContactKind::Email => Address::Email(text),
+                    _ => Address::ExternalId(text),
+                }
+            }
+        };
+        Ok([brand, BrandId::ALL].map(|brand| self.erased.get(&self.mark_of(brand, &address))))
+    }
+
+    /// The marks that filters must look for: of contacts unknown since.
+    pub fn erased_index(&self) -> Arc<Erased> {
+        let active = || self.erased.iter().filter(|(_, mark)| mark.is_active());
+        let marks = active().filter(|(_, mark)| !mark.reappeared).map(|(mark, _)| *mark);
+        let returned = active().flat_map(|(_, mark)| mark.reappeared_in.iter().copied());
+        Arc::new(Erased::new(marks, returned))
+    }
+}
+
+impl Group<'_> {
+    /// Consent from before an erasure brings nobody back.
+    pub(super) fn refuse_erased(&self, change: &Change, effective: i64) -> Result<(), Rejection> {
+        if self.books.erased.is_empty() || !matches!(change.kind, ChangeKind::Consent(_)) {
+            return Ok(());
+        }
+        let marks =
+            [change.brand, BrandId::ALL].map(|brand| self.books.mark_of(brand, &change.address));
+        let erased = marks.iter().any(|mark| {
+            self.books.erased.get(mark).is_some_and(|mark| effective <= mark.erased_at)
+        });
+        if erased { Err(Rejection::Erased) } else { Ok(()) }
+    }
+
+    /// A contact that becomes known again after an erasure: from now on its
+    /// planes say what the mark means, and a grant brings surviving blocks back.
+    pub(super) fn reappear(&mut self, change: &Change, contact: ContactRef, effective: i64) {
+        if self.books.erased.is_empty() {
+            return;
+        }
+        let heard = |mark: &mut ErasedMark| mark.heard(change, effective);
+        let said_in = (change.brand, contact);
+        let own = self.books.mark_of(change.brand, &change.address);
+        self.update_mark(said_in, said_in, own, heard);
+        if change.brand == BrandId::ALL {
+            // Known for all brands is known in every one.
+            let brands: Vec<BrandId> = self.books.view.policy.names().brands().collect();
+            for brand in brands {
+                let mark = self.books.mark_of(brand, &change.address);
+                self.update_mark(said_in, (brand, contact), mark, heard);
+            }
+        } else {
+            let all = self.books.mark_of(BrandId::ALL, &change.address);
+            let heard_in = |mark: &mut ErasedMark| mark.heard_in(own, change, effective);
+            self.update_mark(said_in, (BrandId::ALL, contact), all, heard_in);
+        }
+    }
+
+    /// Moves a mark, if there is one, and gives back to `entry` what it frees.
+    fn update_mark(
+        &mut self,
+        said_in: Entry,
+        entry: Entry,
+        fingerprint: Fingerprint,
+        update: impl FnOnce(&mut ErasedMark) -> Vec<SuppressionEntry>,
+    ) {
+        let before = self.marks.get(&fingerprint).or_else(|| self.books.erased.get(&fingerprint));
+        let Some(before) = before else { return };
+        self.mark_keys.insert(entry, fingerprint);
+        let mut mark = before.clone();
+        let freed = update(&mut mark);
+        if mark == *before {
+            return;
+        }
+        self.marks.insert(fingerprint, mark);
+        self.states.entry(said_in).or_default().reach.push(Reach::ALL);
+        if !freed.is_empty() {
+            let touched = self.states.entry(entry).or_default();
+            touched.state.restore(freed);
+            touched.reach.push(Reach::ALL);
+        }
+    }
+
+    /// The marks of erasure of a touched contact, as they stand after the group.
+    pub(super) fn marks_of(&self, entry: Entry) -> Result<[Option<&ErasedMark>; 2], WriteError> {
+        if self.books.erased.is_empty() {
+            return Ok([None; 2]);
+        }
+        let stored = self.books.marks(entry.0, entry.1)?;
+        let ours = [entry.0, BrandId::ALL].map(|brand| {
+            let fingerprint = self.mark_keys.get(&(brand, entry.1))?;
+            self.marks.get(fingerprint).or_else(|| self.books.erased.get(fingerprint))
+        });
+        let [brand, all] = ours;
+        let [stored_brand, stored_all] = stored;
+        Ok([brand.or(stored_brand), all.or(stored_all)])
+    }
+}
