@@ -4,7 +4,7 @@ use jiff::tz::Offset;
 
 use crate::{
     formats::parse_time,
-    proto::v1::{self, ContactKind, RecipientType, Scope, StatedTime},
+    proto::v1::{self, Actor, ActorRole, ContactKind, RecipientType, Scope, StatedTime},
 };
 
 /// What a message is about.
@@ -58,6 +58,50 @@ impl AddressArgs {
             kind: ContactKind::from(self.kind).into(),
             address,
             default_region: self.region(),
+        }
+    }
+}
+
+/// Who acts.
+#[derive(clap::Args)]
+pub struct ActorArgs {
+    /// In which role somebody caused this
+    #[arg(long, value_enum)]
+    actor_role: Option<Role>,
+    /// Your name for them
+    #[arg(long, default_value = "")]
+    actor_id: String,
+}
+
+impl ActorArgs {
+    /// The actor, if anything was said of one.
+    pub fn actor(self) -> Option<Actor> {
+        let role = self.actor_role.map(ActorRole::from).unwrap_or_default();
+        let actor = Actor { role: role.into(), id: self.actor_id };
+        Some(actor).filter(|actor| *actor != Actor::default())
+    }
+}
+
+/// A role by name.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub enum Role {
+    /// The person themself
+    Customer,
+    /// Somebody who works for the brand
+    Staff,
+    /// A program of the brand
+    System,
+    /// A national registry
+    Registry,
+}
+
+impl From<Role> for ActorRole {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Customer => Self::Customer,
+            Role::Staff => Self::Staff,
+            Role::System => Self::System,
+            Role::Registry => Self::Registry,
         }
     }
 }

@@ -14,6 +14,7 @@ mod import;
 mod output;
 mod policy;
 mod record;
+mod rights;
 pub mod serve;
 mod stats;
 pub mod verify;
@@ -81,6 +82,12 @@ enum Question {
     Check(check::Args),
     /// Record one consent event
     Record(record::Args),
+    /// Erase a person's data
+    Erase(rights::EraseArgs),
+    /// Rewrite the store's files without what was erased
+    Purge(rights::PurgeArgs),
+    /// Move a contact to its right address
+    Rectify(rights::RectifyArgs),
     /// Show what the server holds and does
     Stats(stats::Args),
 }
@@ -124,6 +131,9 @@ fn ask(endpoint: &str, question: Question) -> Result<ExitCode, Failure> {
             Question::Filter(args) => filter::run(&client, args).await,
             Question::Check(args) => check::run(&client, args).await,
             Question::Record(args) => record::run(&client, args).await,
+            Question::Erase(args) => rights::erase(&client, args).await,
+            Question::Purge(args) => rights::purge(&client, args).await,
+            Question::Rectify(args) => rights::rectify(&client, args).await,
             Question::Stats(args) => stats::run(&client, &args).await,
         }
     };

@@ -6,14 +6,14 @@ use serde_json::json;
 
 use super::{
     Failure, REJECTED,
-    args::{self, AddressArgs, Type},
+    args::{self, ActorArgs, AddressArgs, Type},
     output,
 };
 use crate::{
     client::Client,
     proto::v1::{
-        Actor, ActorRole, ConsentEvent, ConsentStatus, EventResult, Evidence, Notice, Outcome,
-        RecipientType, RecordRequest, StatedTime,
+        ConsentEvent, ConsentStatus, EventResult, Evidence, Notice, Outcome, RecipientType,
+        RecordRequest, StatedTime,
     },
 };
 
@@ -63,12 +63,8 @@ pub struct Args {
     /// The version of that text
     #[arg(long, default_value = "")]
     notice_version: String,
-    /// In which role somebody caused this
-    #[arg(long, value_enum)]
-    actor_role: Option<Role>,
-    /// Your name for them
-    #[arg(long, default_value = "")]
-    actor_id: String,
+    #[command(flatten)]
+    by: ActorArgs,
     /// Who collected it for the brand
     #[arg(long, default_value = "")]
     collected_by: String,
@@ -84,30 +80,6 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
-}
-
-/// Who caused an event, by name.
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Role {
-    /// The person themself
-    Customer,
-    /// Somebody who works for the brand
-    Staff,
-    /// A program of the brand
-    System,
-    /// A national registry
-    Registry,
-}
-
-impl From<Role> for ActorRole {
-    fn from(role: Role) -> Self {
-        match role {
-            Role::Customer => Self::Customer,
-            Role::Staff => Self::Staff,
-            Role::System => Self::System,
-            Role::Registry => Self::Registry,
-        }
-    }
 }
 
 /// A SHA-256. A type of its own, because clap takes a bare `Vec` for a list.
@@ -162,8 +134,6 @@ fn event(args: Args) -> ConsentEvent {
     let notice = Notice { id: args.notice_id, version: args.notice_version };
     let sha256 = args.evidence_sha256.map(|digest| digest.0).unwrap_or_default();
     let evidence = Evidence { uri: args.evidence_uri, sha256: sha256.into() };
-    let role = args.actor_role.map(ActorRole::from).unwrap_or_default();
-    let actor = Actor { role: role.into(), id: args.actor_id };
     ConsentEvent {
         brand: args.brand,
         contact: Some(args.reading.contact(args.address)),
@@ -176,7 +146,7 @@ fn event(args: Args) -> ConsentEvent {
         source: args.source,
         legal_basis: args.legal_basis,
         notice: Some(notice).filter(|notice| *notice != Notice::default()),
-        actor: Some(actor).filter(|actor| *actor != Actor::default()),
+        actor: args.by.actor(),
         collected_by: args.collected_by,
         evidence: Some(evidence).filter(|evidence| *evidence != Evidence::default()),
         event_key: args.event_key,

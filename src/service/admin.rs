@@ -52,7 +52,7 @@ impl AdminService for Services {
                 newly_permitted: change.newly_permitted,
                 newly_suppressed: change.newly_suppressed,
                 unknown_newly_permitted: change.unknown_newly_permitted,
-                planes_changed: 0,
+                planes_changed: change.planes_changed,
             })
             .collect();
         Ok(Response::new(ApplyPolicyResponse {

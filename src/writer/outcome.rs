@@ -55,6 +55,8 @@ pub struct ScopeChange {
     pub newly_suppressed: u64,
     /// Whether unknown contacts become permitted.
     pub unknown_newly_permitted: bool,
+    /// Planes whose members change.
+    pub planes_changed: u32,
 }
 
 /// A policy was applied, or would be.

@@ -1,7 +1,7 @@
 //! Applying a policy: counted first, then durable, then visible at once.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -17,6 +17,7 @@ use crate::{
         contact::ContactKind,
         decide::{Known, decide},
         event::Actor,
+        plane::{PlaneRole, in_verdict_plane},
         policy::Policy,
         reason::Reason,
         scope::{BrandId, Level, PurposeId, Regime, Scope, TypeSelector},
@@ -175,11 +176,13 @@ impl Books {
                     newly_permitted: 0,
                     newly_suppressed: 0,
                     unknown_newly_permitted: opens,
+                    planes_changed: 0,
                 },
             );
         }
         let mut ends = Vec::new();
         let mut dropped = BTreeSet::new();
+        let mut touched: HashSet<(Scope, ContactKind, PlaneRole)> = HashSet::new();
         let states = self.all_states()?;
         let planes = derive(
             states,
@@ -190,10 +193,10 @@ impl Books {
                 if dropped.len() < MAX_DROPPED {
                     dropped.extend(dropped_by(present, policy, brand, contact.kind, known));
                 }
-                let permits = |policy: &Policy, scope: &Scope| {
+                let verdict = |policy: &Policy, scope: &Scope| {
                     let kinds = policy.kinds(scope.channel);
                     let rules = policy.rules(scope).filter(|_| kinds.contains(&contact.kind));
-                    rules.map(|rules| decide(known, rules, now).reason == Reason::Permitted)
+                    rules.map(|rules| (rules.regime, decide(known, rules, now).reason))
                 };
                 for position in policy.scopes_of(brand) {
                     let Some(rules) = policy.scopes().get(position) else { continue };
@@ -201,7 +204,16 @@ impl Books {
                     if present.rules(&scope) == Some(rules) {
                         continue;
                     }
-                    let moved = (permits(present, &scope), permits(policy, &scope));
+                    let (before, after) = (verdict(present, &scope), verdict(policy, &scope));
+                    let member =
+                        |slot| planes_of(slot).map(move |role| (scope, contact.kind, role));
+                    let (old, new): (HashSet<_>, HashSet<_>) =
+                        (member(before).collect(), member(after).collect());
+                    touched.extend(old.symmetric_difference(&new));
+                    let permits = |slot: Option<(Regime, Reason)>| {
+                        slot.map(|(_, reason)| reason == Reason::Permitted)
+                    };
+                    let moved = (permits(before), permits(after));
                     if let Some(change) = changes.get_mut(&scope) {
                         change.newly_permitted += u64::from(moved == (Some(false), Some(true)));
                         change.newly_suppressed += u64::from(moved == (Some(true), Some(false)));
@@ -213,16 +225,25 @@ impl Books {
                 }
             },
         )?;
+        for (scope, ..) in touched {
+            if let Some(change) = changes.get_mut(&scope) {
+                change.planes_changed += 1;
+            }
+        }
         let mut changes: Vec<ScopeChange> = changes
             .into_values()
-            .filter(|change| {
-                change.newly_permitted + change.newly_suppressed > 0
-                    || change.unknown_newly_permitted
-            })
+            .filter(|change| change.planes_changed > 0 || change.unknown_newly_permitted)
             .collect();
         changes.sort_by_key(|change| change.scope);
         Ok(Rederived { planes, changes, ends, dropped })
     }
+}
+
+/// The planes that a contact with this verdict stands in.
+fn planes_of(verdict: Option<(Regime, Reason)>) -> impl Iterator<Item = PlaneRole> {
+    let in_verdict = verdict.filter(|(regime, reason)| in_verdict_plane(*regime, *reason));
+    let of_reason = verdict.map(|(_, reason)| reason).filter(|reason| reason.has_plane());
+    in_verdict.map(|_| PlaneRole::Verdict).into_iter().chain(of_reason.map(PlaneRole::Reason))
 }
 
 /// What a policy makes of the ledger.

@@ -314,7 +314,7 @@ async fn a_wrong_suppression_or_lift_is_rejected_by_field() {
     let lifts = [
         ("time", Lift { time: None, ..by_staff(Reason::HardBounce) }),
         ("time", ahead),
-        ("reason", by_staff(Reason::Erased)),
+        ("channel", Lift { channel: "sms".to_owned(), ..by_staff(Reason::Erased) }),
         ("reason", by_staff(Reason::NoConsent)),
     ];
     let due = lifts.each_ref().map(|(field, _)| *field);

@@ -305,7 +305,7 @@ fn policy_is_shown_tried_and_applied() {
     // What is shown can be applied again, under another version.
     let text = shown.out.replace("starter-1", "second") + "\n[brands.other]\n";
     let file = shell.file("policy.toml", &text);
-    let tried = shell.run("policy apply --dry-run --json", &[&file], "").quietly().json();
+    let tried = shell.run("policy check --json", &[&file], "").quietly().json();
     assert_eq!(tried["applied"], false);
     assert_eq!(shell.run("policy show --json", &[], "").json()["policy_version"], "starter-1");
     let more = ["--permits-unknown", &file];
