@@ -31,7 +31,7 @@ use crate::{
         Checkpoint, DIRECTORY_BLOCK, ERASED_FINGERPRINT, Opened, PageRow, PlaneSum, Store,
         StoreError, StoredChange,
     },
-    writer::{Books, Due, Pages, PolicyProposal, derive},
+    writer::{Books, Due, Pages, PolicyProposal, Retention, derive},
 };
 
 /// Opens the store in `folder`, makes one if there is none, and brings its
@@ -88,6 +88,7 @@ pub fn open(folder: &Path, clock: Clock) -> Result<Books, StoreError> {
         dirty: Default::default(),
         next_end: None,
         due: Due::default(),
+        retention: Retention::default(),
         clock,
     };
     load_pages(&mut books, &checkpoint)?;

@@ -14,7 +14,7 @@ use crate::{
     },
     engine::{plane::Plane, view::Planes},
     store::{
-        ChainHash, ContactKey, EventKind, StoreError, StoredChange, StoredErasure, content_digest,
+        ChainHash, ContactKey, EventKind, StoreError, StoredChange, StoredErasure, StoredRedaction,
     },
     writer::{Books, derive, scope_of},
 };
@@ -49,6 +49,8 @@ type States = BTreeMap<(BrandId, ContactRef), ContactState>;
 struct Replayed {
     states: States,
     marks: HashMap<Fingerprint, ErasedMark>,
+    /// Redacted bodies that no redaction has vouched for yet, by revision.
+    redacted: BTreeMap<u64, [u8; 32]>,
 }
 
 /// Reads every event, checks the chain, replays the rules, and compares states,
@@ -76,7 +78,18 @@ pub fn verify(books: &Books, expected: &[ExpectedHead]) -> Result<Report, StoreE
                 ));
             }
         }
+        if let Some(digest) = row.body_digest().filter(|_| row.redacted) {
+            replayed.redacted.insert(revision, digest);
+        }
         let Some((_, payload)) = row.body else { continue };
+        if row.kind == EventKind::Redaction {
+            for (redacted, digest) in StoredRedaction::decode(&payload)?.events {
+                // Erased since, or redacted as it says.
+                if replayed.redacted.get(&redacted) == Some(&digest) {
+                    replayed.redacted.remove(&redacted);
+                }
+            }
+        }
         if row.kind == EventKind::Erasure {
             let erasure = StoredErasure::decode(&payload)?;
             replayed.erase(erasure, row.recorded_time, revision);
@@ -103,7 +116,10 @@ pub fn verify(books: &Books, expected: &[ExpectedHead]) -> Result<Report, StoreE
             books.tip.revision
         ));
     }
-    let Replayed { states, marks } = replayed;
+    let Replayed { states, marks, redacted } = replayed;
+    for revision in redacted.keys() {
+        report.differences.push(format!("the redacted payload of revision {revision} was changed"));
+    }
     if marks != books.erased {
         report.differences.push("the marks of erasures are not what their events make".to_owned());
     }
@@ -175,7 +191,7 @@ impl Replayed {
                     status: consent.status,
                     consent_time: time,
                     valid_until: consent.valid_until,
-                    content: content_digest(&stored.change),
+                    content: stored.content(),
                     revision,
                 });
             }

@@ -23,6 +23,14 @@ impl Reader {
         Self { store }
     }
 
+    /// How many payloads the policy's retention has redacted.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn redacted_payloads(&self) -> Result<u64, StoreError> {
+        self.store.redacted()
+    }
+
     /// The chain up to a revision; zeros where there is none.
     ///
     /// # Errors

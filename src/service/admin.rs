@@ -116,6 +116,8 @@ impl AdminService for Services {
         let view = self.published.load();
         let chain_head = tokio::task::block_in_place(|| self.reader.chain(view.revision));
         let chain_head = chain_head.map_err(unreadable)?;
+        let redacted_payloads =
+            tokio::task::block_in_place(|| self.reader.redacted_payloads()).map_err(unreadable)?;
         // Measuring planes walks their pages.
         let planes = tokio::task::block_in_place(|| {
             view.planes
@@ -138,7 +140,7 @@ impl AdminService for Services {
             open_streams: self.streams.count(),
             queued_writes: self.writer.queued(),
             erased_contacts: view.erased.len() as u64,
-            redacted_payloads: 0,
+            redacted_payloads,
             chain_head: chain_head.iter().map(|byte| format!("{byte:02x}")).collect(),
         }))
     }

@@ -19,6 +19,7 @@ pub(super) fn ledger_record(policy: &Policy, record: Record) -> v1::LedgerRecord
         recorded_time_ms: record.recorded_time,
         effective_time_ms: record.stored.effective_time,
         rectification: record.stored.change.rectification,
+        redacted: record.stored.redacted.is_some(),
         event: Some(event(policy, record.stored.change)),
     }
 }

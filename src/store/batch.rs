@@ -107,6 +107,11 @@ impl<'a> Batch<'a> {
         self.delete(family::EXPIRY, &keys::expiry(due, contact))
     }
 
+    /// Replaces the count of redacted payloads.
+    pub fn redacted(&mut self, count: u64) -> Result<(), StoreError> {
+        self.put(family::META, meta::REDACTED, &count.to_le_bytes())
+    }
+
     /// Replaces the tip.
     pub fn tip(&mut self, tip: &Tip) -> Result<(), StoreError> {
         self.tip = Some(*tip);

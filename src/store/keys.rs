@@ -32,6 +32,7 @@ pub(super) mod meta {
     pub const TIP: &[u8] = b"tip";
     pub const POLICY: &[u8] = b"policy";
     pub const CHECKPOINT: &[u8] = b"checkpoint";
+    pub const REDACTED: &[u8] = b"redacted";
     /// Rewritten by a purge, so that there is something to flush.
     pub const PURGE: &[u8] = b"purge";
 }

@@ -7,7 +7,7 @@
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use super::{StoreError, rows::EventKind};
+use super::{KeyHash, StoreError, rows::EventKind};
 use crate::domain::{
     contact::{Address, ContactKind, ContactRef},
     event::{Actor, ActorRole, Change, ChangeKind, Consent, Evidence, Lift, Notice, Suppression},
@@ -27,6 +27,18 @@ pub struct StoredChange {
     pub contact: ContactRef,
     /// The stored time (R2).
     pub effective_time: i64,
+    /// Set once the payload was redacted: who, where, how and the proof are
+    /// gone, and what the rules and an erasure need is left.
+    pub redacted: Option<Redacted>,
+}
+
+/// What a redaction keeps of a payload beside what the rules compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Redacted {
+    /// Digest of the content as it was.
+    pub content: ContentDigest,
+    /// The hashes of its keys, which an erasure must forget.
+    pub keys: [KeyHash; 2],
 }
 
 impl StoredChange {
@@ -36,6 +48,7 @@ impl StoredChange {
         ChangePayload {
             contact_id: self.contact.id,
             effective_time: self.effective_time,
+            redacted: self.redacted.map(RedactedPayload::from),
             ..ChangePayload::from(&self.change)
         }
         .encode_to_vec()
@@ -50,6 +63,12 @@ impl StoredChange {
             .ok()
             .and_then(ChangePayload::read)
             .ok_or_else(|| StoreError::refused("the payload of an event is damaged"))
+    }
+
+    /// The digest of what the caller said, also after a redaction.
+    #[must_use]
+    pub fn content(&self) -> ContentDigest {
+        self.redacted.map_or_else(|| content_digest(&self.change), |redacted| redacted.content)
     }
 
     /// The kind of event row that holds this payload.
@@ -102,8 +121,37 @@ struct ChangePayload {
     event_key: String,
     #[prost(uint64, tag = "12")]
     rectification: u64,
+    #[prost(message, optional, tag = "13")]
+    redacted: Option<RedactedPayload>,
     #[prost(oneof = "KindPayload", tags = "16, 17, 18")]
     what: Option<KindPayload>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RedactedPayload {
+    #[prost(bytes = "vec", tag = "1")]
+    content: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    reused_key: Vec<u8>,
+}
+
+impl From<Redacted> for RedactedPayload {
+    fn from(redacted: Redacted) -> Self {
+        let [key, reused_key] = redacted.keys.map(|key| key.0.to_be_bytes().to_vec());
+        Self { content: redacted.content.to_vec(), key, reused_key }
+    }
+}
+
+impl RedactedPayload {
+    fn read(self) -> Option<Redacted> {
+        let key = |bytes: Vec<u8>| bytes.try_into().ok().map(u128::from_be_bytes).map(KeyHash);
+        Some(Redacted {
+            content: self.content.try_into().ok()?,
+            keys: [key(self.key)?, key(self.reused_key)?],
+        })
+    }
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -185,6 +233,7 @@ impl From<&Change> for ChangePayload {
             actor_id: change.actor.id.clone(),
             event_key: change.event_key.clone(),
             rectification: change.rectification,
+            redacted: None,
             what: Some(KindPayload::from(&change.kind)),
         }
     }
@@ -240,6 +289,10 @@ impl ChangePayload {
         Some(StoredChange {
             contact: ContactRef { kind, id: self.contact_id },
             effective_time: self.effective_time,
+            redacted: match self.redacted {
+                Some(redacted) => Some(redacted.read()?),
+                None => None,
+            },
             change: Change {
                 brand: BrandId(self.brand),
                 address,

@@ -1,4 +1,4 @@
-//! What the events say that no contact caused: policies and erasures.
+//! What the events say that no contact caused: policies, erasures, redactions.
 //!
 //! Protobuf, as in [`super::payload`]: fields may be added, never renumbered (A8).
 
@@ -60,6 +60,40 @@ pub struct Remains {
     pub still_known: bool,
     /// The suppressions that a grant cannot end.
     pub survivors: Vec<SuppressionEntry>,
+}
+
+/// A redaction as it is stored: the bodies that took the place of others, by
+/// revision and digest, so that the chain vouches for them too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredRedaction {
+    /// The events, with the SHA-256 of their new salt and payload.
+    pub events: Vec<(u64, [u8; 32])>,
+}
+
+impl StoredRedaction {
+    /// The payload's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let (revisions, digests) = (
+            self.events.iter().map(|(revision, _)| *revision).collect(),
+            self.events.iter().flat_map(|(_, digest)| *digest).collect(),
+        );
+        RedactionPayload { revisions, digests }.encode_to_vec()
+    }
+
+    /// Reads a payload.
+    ///
+    /// # Errors
+    /// The bytes are not the payload of a redaction.
+    pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
+        let damaged = || StoreError::refused("the payload of a redaction is damaged");
+        let payload = RedactionPayload::decode(bytes).map_err(|_| damaged())?;
+        let (digests, rest) = payload.digests.as_chunks::<32>();
+        if digests.len() != payload.revisions.len() || !rest.is_empty() {
+            return Err(damaged());
+        }
+        Ok(Self { events: payload.revisions.into_iter().zip(digests.iter().copied()).collect() })
+    }
 }
 
 impl StoredPolicy {
@@ -194,6 +228,15 @@ struct RemainsPayload {
     survivors: Vec<u8>,
     #[prost(bool, tag = "4")]
     still_known: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RedactionPayload {
+    #[prost(uint64, repeated, tag = "1")]
+    revisions: Vec<u64>,
+    /// 32 bytes a revision.
+    #[prost(bytes = "vec", tag = "2")]
+    digests: Vec<u8>,
 }
 
 impl PolicyPayload {

@@ -13,6 +13,8 @@ use crate::domain::{
 };
 
 const VERSION: u8 = 1;
+/// The version of an event row with a redacted body.
+const REDACTED: u8 = 2;
 
 /// What an event row records. The numbers are stored (A8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +63,8 @@ pub struct EventRow {
     pub digest: [u8; 32],
     /// Salt and payload; absent once erased.
     pub body: Option<([u8; EventRow::SALT], Vec<u8>)>,
+    /// Whether the body took the place of the one that the digest was made of.
+    pub redacted: bool,
 }
 
 impl EventRow {
@@ -77,7 +81,8 @@ impl EventRow {
         payload: Vec<u8>,
     ) -> Self {
         let digest = body_digest(&salt, &payload);
-        Self { previous, kind, recorded_time, digest, body: Some((salt, payload)) }
+        let body = Some((salt, payload));
+        Self { previous, kind, recorded_time, digest, body, redacted: false }
     }
 
     /// The chain up to and including this row.
@@ -94,11 +99,30 @@ impl EventRow {
             .into()
     }
 
-    /// Whether salt and payload, if they are there, are the ones that the
-    /// digest was made of.
+    /// Whether salt and payload, if they are there and not redacted, are the
+    /// ones that the digest was made of. A redacted body is vouched for by the
+    /// event of its redaction.
     #[must_use]
     pub fn body_matches(&self) -> bool {
-        self.body.as_ref().is_none_or(|(salt, payload)| body_digest(salt, payload) == self.digest)
+        self.redacted || self.body_digest().is_none_or(|digest| digest == self.digest)
+    }
+
+    /// The digest of the body that is there.
+    #[must_use]
+    pub fn body_digest(&self) -> Option<[u8; 32]> {
+        self.body.as_ref().map(|(salt, payload)| body_digest(salt, payload))
+    }
+
+    /// The row without its body: the chain stays as it was.
+    #[must_use]
+    pub fn erased(self) -> Self {
+        Self { body: None, redacted: false, ..self }
+    }
+
+    /// The row with another body.
+    #[must_use]
+    pub fn redacted(self, salt: [u8; Self::SALT], payload: Vec<u8>) -> Self {
+        Self { body: Some((salt, payload)), redacted: true, ..self }
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -107,7 +131,7 @@ impl EventRow {
             None => (&[][..], &[][..]),
         };
         [
-            &[VERSION, self.kind as u8][..],
+            &[if self.redacted { REDACTED } else { VERSION }, self.kind as u8][..],
             &self.recorded_time.to_le_bytes(),
             &self.previous,
             &self.digest,
@@ -333,12 +357,16 @@ impl Reader<'_> {
     }
 
     fn event(&mut self) -> Option<EventRow> {
-        self.version()?;
+        let redacted = match self.u8()? {
+            VERSION => false,
+            REDACTED => true,
+            _ => return None,
+        };
         let kind = EventKind::from_tag(self.u8()?)?;
         let recorded_time = self.i64()?;
         let (previous, digest) = (self.array()?, self.array()?);
         let body = if self.end() { None } else { Some((self.array()?, self.0.to_vec())) };
-        Some(EventRow { previous, kind, recorded_time, digest, body })
+        Some(EventRow { previous, kind, recorded_time, digest, body, redacted })
     }
 
     fn state(&mut self) -> Option<StoredState> {

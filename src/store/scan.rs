@@ -5,7 +5,7 @@ use rocksdb::{Direction, IteratorMode};
 use super::{
     ChainHash, ContactKey, EventRow, KeyHash, KeyRow, Store, StoreError, StoredState,
     checkpoint::row_hash,
-    keys::{self, PageKey, family},
+    keys::{self, PageKey, family, meta},
     rows::decode_erased,
 };
 use crate::domain::{
@@ -144,6 +144,33 @@ impl Store {
                 Ok((due, key, key.contact(self.secret()).ok_or_else(damaged)?))
             })
             .take_while(move |end| end.as_ref().map_or(true, |(due, ..)| *due <= until)))
+    }
+
+    /// How many payloads were redacted.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn redacted(&self) -> Result<u64, StoreError> {
+        let row = self.database().get_pinned_cf(self.family(family::META)?, meta::REDACTED)?;
+        Ok(row.and_then(|row| row.first_chunk().copied()).map_or(0, u64::from_le_bytes))
+    }
+
+    /// The keys of the contacts that have a state, behind one of them.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn contacts_behind(
+        &self,
+        last: Option<ContactKey>,
+    ) -> Result<impl Iterator<Item = Result<ContactKey, StoreError>>, StoreError> {
+        let from = last.as_ref().map_or(&[][..], ContactKey::as_bytes);
+        Ok(self
+            .rows(family::STATE, from)?
+            .map(|row| {
+                ContactKey::parse(&row?.0)
+                    .ok_or_else(|| StoreError::refused("the key of a contact's state is damaged"))
+            })
+            .filter(move |key| !matches!(key, Ok(key) if Some(*key) == last)))
     }
 
     /// Whether an end is queued.

@@ -10,6 +10,7 @@ use super::{
     due::Due,
     edits::{DirtyPages, Edits, Reach, Subject},
     publish::Published,
+    retention::Retention,
 };
 use crate::{
     clock::Clock,
@@ -56,6 +57,8 @@ pub struct Books {
     pub next_end: Option<i64>,
     /// What is prepared for the coming minute.
     pub due: Due,
+    /// Where the pass over old payloads stands.
+    pub retention: Retention,
     /// The clock.
     pub clock: Clock,
 }

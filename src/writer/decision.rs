@@ -62,7 +62,12 @@ impl Group<'_> {
             .insert(key, KeyRow { revision, content: item.content, effective_time: effective });
         self.reappear(change, contact, effective);
 
-        let stored = StoredChange { change: change.clone(), contact, effective_time: effective };
+        let stored = StoredChange {
+            change: change.clone(),
+            contact,
+            effective_time: effective,
+            redacted: None,
+        };
         let row = EventRow::new(
             self.tip.chain,
             stored.event_kind(),

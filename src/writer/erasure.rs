@@ -27,8 +27,8 @@ use crate::{
         time::Now,
     },
     store::{
-        Batch, ContactKey, DIRECTORY_BLOCK, ERASED_FINGERPRINT, EventKind, EventRow, Remains,
-        Store, StoreError, StoredChange, StoredErasure, Tip,
+        Batch, ContactKey, DIRECTORY_BLOCK, ERASED_FINGERPRINT, EventKind, EventRow, KeyHash,
+        Remains, Store, StoreError, StoredChange, StoredErasure, Tip,
     },
 };
 
@@ -163,13 +163,13 @@ impl Books {
                 // The other side of a rectification keeps its event.
                 continue;
             }
-            let item = Item::new(self, &stored.change);
-            batch.forget_event_key(item.key)?;
-            batch.forget_event_key(item.reused_key)?;
+            for hash in keys_of(self, &stored) {
+                batch.forget_event_key(hash)?;
+            }
             for due in ends(&stored, &validities) {
                 batch.forget_end(due, &key)?;
             }
-            batch.event(revision, &EventRow { body: None, ..row })?;
+            batch.event(revision, &row.erased())?;
             erased += 1;
         }
         batch.forget_state(&key)?;
@@ -289,6 +289,17 @@ impl Books {
         sum.remove(replaced);
         sum.add(hash);
         Ok(())
+    }
+}
+
+/// The hashes that an event's key and content are remembered under.
+pub(super) fn keys_of(books: &Books, stored: &StoredChange) -> [KeyHash; 2] {
+    match &stored.redacted {
+        Some(redacted) => redacted.keys,
+        None => {
+            let item = Item::new(books, &stored.change);
+            [item.key, item.reused_key]
+        }
     }
 }
 

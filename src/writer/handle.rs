@@ -423,6 +423,7 @@ impl Work {
     fn tick(&mut self) -> Result<(), WriteError> {
         self.books.advance()?;
         self.books.store.check()?;
+        self.books.retain(&mut self.salts)?;
         self.books.publish(&self.published);
         let is_behind = self.books.tip.revision != self.books.pages.revision;
         if is_behind && self.checkpointed.elapsed() >= CHECKPOINT_AGE {

@@ -20,6 +20,7 @@ mod outcome;
 mod policy;
 mod publish;
 mod rectify;
+mod retention;
 
 pub use crate::store::Purged;
 pub use books::Books;
@@ -33,6 +34,7 @@ pub use outcome::{Committed, Outcome, PolicyChange, Rejection, ScopeChange, Writ
 pub use policy::PolicyProposal;
 pub use publish::Published;
 pub use rectify::{Rectification, Rectified};
+pub use retention::Retention;
 
 #[cfg(test)]
 mod due_tests;

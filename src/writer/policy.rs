@@ -11,6 +11,7 @@ use super::{
     books::Books,
     derive::derive,
     outcome::{PolicyChange, ScopeChange, WriteError},
+    retention::Retention,
 };
 use crate::{
     domain::{
@@ -138,6 +139,7 @@ impl Books {
         self.next_end =
             [self.next_end, ends.iter().map(|(due, _)| *due).min()].into_iter().flatten().min();
         self.due.reset(now.consents);
+        self.retention = Retention::default();
         // Old planes leave the disk with the next checkpoint, new ones come.
         let old = Arc::clone(&self.view.planes);
         self.dirty.all(&self.view.policy, &old);

@@ -23,6 +23,7 @@ mod policy_change;
 mod process;
 mod purge;
 mod refusal;
+mod retention;
 mod rights;
 mod streams;
 mod support;

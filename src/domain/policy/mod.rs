@@ -23,6 +23,7 @@ pub struct Policy {
     /// Ordered by brand, so that each brand's scopes lie together.
     scopes: Vec<ScopeRules>,
     by_brand: HashMap<BrandId, Range<usize>>,
+    redact_after: Option<i64>,
 }
 
 /// A name that the policy does not declare (R8): a typo must not look like an
@@ -202,6 +203,13 @@ impl Policy {
         self.rules(scope).and_then(|rules| rules.default_validity)
     }
 
+    /// How long after its end a consent's payload is redacted, in ms; never if
+    /// the policy says nothing of it.
+    #[must_use]
+    pub fn redact_after(&self) -> Option<i64> {
+        self.redact_after
+    }
+
     fn rules_of(&self, brand: BrandId) -> impl Iterator<Item = &ScopeRules> {
         self.scopes.get(self.scopes_of(brand)).unwrap_or(&[]).iter()
     }
@@ -213,13 +221,15 @@ impl Policy {
         names: Names,
         channels: HashMap<ChannelId, Vec<ContactKind>>,
         mut scopes: Vec<ScopeRules>,
+        redact_after: Option<i64>,
     ) -> Self {
         scopes.sort_by_key(|rules| rules.scope);
         let mut by_brand: HashMap<BrandId, Range<usize>> = HashMap::new();
         for (position, rules) in scopes.iter().enumerate() {
             by_brand.entry(rules.scope.brand).or_insert(position..position).end = position + 1;
         }
-        Self { version, text: text.to_owned(), names, channels, scopes, by_brand }
+        let text = text.to_owned();
+        Self { version, text, names, channels, scopes, by_brand, redact_after }
     }
 }
 

@@ -26,6 +26,9 @@ const MAX_TEXT: usize = 1 << 20;
 /// Days of a default validity: a century.
 const MAX_DAYS: u32 = 36_525;
 
+/// Years of a retention: a century.
+const MAX_YEARS: u32 = 100;
+
 const DAY: i64 = 86_400_000;
 
 /// Why a text is not a policy, for the person who wrote it.
@@ -51,6 +54,13 @@ pub(super) struct Text {
     channels: BTreeMap<String, Channel>,
     purposes: BTreeMap<String, Purpose>,
     brands: BTreeMap<String, Brand>,
+    retention: Option<Retention>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Retention {
+    redact_after_years: u32,
 }
 
 #[derive(Deserialize)]
@@ -150,7 +160,8 @@ impl Text {
                 scopes.len()
             );
         }
-        Ok(Policy::assemble(self.version, text, names, kinds_of, scopes))
+        let redact_after = self.retention.as_ref().map(Retention::read).transpose()?;
+        Ok(Policy::assemble(self.version, text, names, kinds_of, scopes, redact_after))
     }
 
     fn check_names(&self) -> Result<(), PolicyError> {
@@ -218,6 +229,17 @@ impl Channel {
                 })
             })
             .collect()
+    }
+}
+
+impl Retention {
+    fn read(&self) -> Result<i64, PolicyError> {
+        let years = self.redact_after_years;
+        if !(1..=MAX_YEARS).contains(&years) {
+            refuse!("retention.redact_after_years is {years}; it must be 1 to {MAX_YEARS}");
+        }
+        // The longest year, so that nothing goes before its time.
+        Ok(i64::from(years) * 366 * DAY)
     }
 }
 
