@@ -34,6 +34,15 @@ pub const LONG_BATCH: usize = 65_536;
 /// How long a batch waits for its minimum revision.
 pub const REVISION_WAIT: Duration = Duration::from_secs(5);
 
+/// Addresses in one `Describe`: their rows are read in a few tens of ms.
+pub const DESCRIBE_ADDRESSES: usize = 10_000;
+/// Events in one answer of `History`.
+pub const HISTORY_EVENTS: usize = 1_000;
+/// Events listed in one answer of `Explain`.
+pub const EXPLAIN_EVENTS: usize = 10_000;
+/// Bytes of the events in one answer, so that it stays below [`MESSAGE_BYTES`].
+pub const RECORDS_BYTES: usize = 3 << 20;
+
 /// Bytes of a descriptive text of an event, such as its source.
 pub const TEXT_BYTES: usize = 256;
 /// Bytes of a remark or a link to evidence.
@@ -76,4 +85,6 @@ const _: () = {
     assert!(AUDIENCE_MEMBERS * 2 < ANSWER_BYTES as u64);
     assert!(GROUP_CHANGES <= QUEUED_CHANGES && IMPORT_ITEMS <= QUEUED_CHANGES);
     assert!(STREAM_WINDOW as usize >= MESSAGE_BYTES);
+    // Events and the rest of an answer fit in a message.
+    assert!(RECORDS_BYTES + (64 << 10) < MESSAGE_BYTES);
 };

@@ -71,8 +71,20 @@ pub(super) fn address(contact: Option<&v1::Contact>, accept: Accept) -> Checked<
     let contact = contact.ok_or_else(|| Refusal::invalid("contact", "name the contact"))?;
     let kind = kind(contact.kind, "contact.kind")?;
     let region = region(&contact.default_region, "contact.default_region")?;
-    let text = contact.address.as_bytes();
-    let read = match kind {
+    read_address(kind, &contact.address, region, accept).map_err(|error| {
+        Refusal::new(RejectCode::InvalidAddress, "contact.address", error.to_string())
+    })
+}
+
+/// The canonical address that a text spells.
+pub(super) fn read_address(
+    kind: ContactKind,
+    text: &str,
+    region: Option<Region>,
+    accept: Accept,
+) -> Result<Address, AddressError> {
+    let text = text.as_bytes();
+    match kind {
         ContactKind::Phone => read_phone(text, region, accept).map(Address::Phone),
         ContactKind::ContactId => read_contact_id(text).map(Address::ContactId),
         ContactKind::Email => {
@@ -82,10 +94,7 @@ pub(super) fn address(contact: Option<&v1::Contact>, accept: Accept) -> Checked<
         ContactKind::ExternalId => {
             read_external_id(text).map(|text| Address::ExternalId(text.to_owned()))
         }
-    };
-    read.map_err(|error: AddressError| {
-        Refusal::new(RejectCode::InvalidAddress, "contact.address", error.to_string())
-    })
+    }
 }
 
 /// A consent event.
@@ -300,7 +309,8 @@ fn stated(time: Option<v1::StatedTime>, permits: bool, field: &str) -> Checked<O
     }
 }
 
-fn actor(actor: Option<v1::Actor>) -> Checked<Actor> {
+/// Who causes an event, or asks.
+pub(super) fn actor(actor: Option<v1::Actor>) -> Checked<Actor> {
     let actor = actor.unwrap_or_default();
     let role = match v1::ActorRole::try_from(actor.role) {
         Ok(v1::ActorRole::Unspecified) => ActorRole::Unstated,

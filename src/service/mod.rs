@@ -10,6 +10,7 @@ mod explain;
 mod export;
 mod filter;
 mod history;
+mod moment;
 mod question;
 mod reach;
 mod refusal;

@@ -11,6 +11,7 @@ use crate::{
     domain::{
         address::Region,
         contact::ContactKind,
+        policy::Policy,
         scope::{Scope, ScopeRules},
     },
     engine::{filter::Question, recipients::Reading, view::View},
@@ -81,13 +82,23 @@ pub(super) fn named_scope(
     field: &str,
     kind: ContactKind,
 ) -> Result<Scope, Status> {
+    scope_in(&view.policy, brand, scope, field, kind)
+}
+
+/// The scope of these names in a policy, for contacts of this kind.
+pub(super) fn scope_in(
+    policy: &Policy,
+    brand: &str,
+    scope: &v1::Scope,
+    field: &str,
+    kind: ContactKind,
+) -> Result<Scope, Status> {
     let recipient_type =
         convert::recipient_type(scope.recipient_type, &format!("{field}.recipient_type"))?;
-    let named = view
-        .policy
+    let named = policy
         .scope(brand, recipient_type, &scope.channel, &scope.purpose)
         .map_err(|error| not_declared(&error))?;
-    if view.policy.kinds(named.channel).contains(&kind) {
+    if policy.kinds(named.channel).contains(&kind) {
         Ok(named)
     } else {
         Err(invalid(
