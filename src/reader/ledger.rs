@@ -1,6 +1,6 @@
 //! The ledger as of one revision.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc};
 
 use super::{ReadError, Record};
 use crate::{
@@ -86,8 +86,8 @@ impl<'r> Ledger<'r> {
         row.map(|row| Record::read(revision, row)).transpose()
     }
 
-    /// The events of a contact in these brands after a revision, in order; at
-    /// most so many, and whether there are more.
+    /// The events of a contact in these brands with revisions in this range, in
+    /// order; at most so many, and whether there are more.
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -95,20 +95,36 @@ impl<'r> Ledger<'r> {
         &self,
         contact: ContactRef,
         brands: &[BrandId],
-        after: u64,
+        range: RangeInclusive<u64>,
         limit: usize,
     ) -> Result<(Vec<Record>, bool), ReadError> {
         let mut revisions = BTreeSet::new();
         for brand in brands {
             let key = ContactKey::new(self.snapshot.secret(), *brand, contact);
-            for revision in self.snapshot.history(&key, after)?.take(limit + 1) {
+            for revision in self.snapshot.history(&key, *range.start())?.take(limit + 1) {
                 revisions.insert(revision?);
             }
         }
+        revisions.retain(|revision| range.contains(revision));
         let more = revisions.len() > limit;
         let revisions: Vec<u64> = revisions.into_iter().take(limit).collect();
         let records = self.records(&revisions).collect::<Result<_, _>>()?;
         Ok((records, more))
+    }
+
+    /// Every event from a revision on.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn events_from(
+        &self,
+        first: u64,
+    ) -> Result<impl Iterator<Item = Result<Record, ReadError>>, ReadError> {
+        let events = self.snapshot.events_from(first)?;
+        Ok(events.map(|event| {
+            let (revision, row) = event?;
+            Record::read(revision, row)
+        }))
     }
 
     /// The events of these revisions, read many at a time.

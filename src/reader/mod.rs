@@ -1,6 +1,7 @@
 //! Reading the ledger for people: verdicts with what decided them, the events
 //! of a contact, the past, and all that was committed.
 
+mod export;
 mod known;
 mod ledger;
 mod past;
@@ -8,6 +9,7 @@ mod record;
 
 use std::{fmt, sync::Arc};
 
+pub use export::Exported;
 pub use known::Subject;
 pub use ledger::Ledger;
 pub use past::AsOf;

@@ -149,3 +149,7 @@ impl Erasure {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "past_tests.rs"]
+mod tests;

@@ -309,8 +309,7 @@ fn stated(time: Option<v1::StatedTime>, permits: bool, field: &str) -> Checked<O
     }
 }
 
-/// Who causes an event, or asks.
-pub(super) fn actor(actor: Option<v1::Actor>) -> Checked<Actor> {
+fn actor(actor: Option<v1::Actor>) -> Checked<Actor> {
     let actor = actor.unwrap_or_default();
     let role = match v1::ActorRole::try_from(actor.role) {
         Ok(v1::ActorRole::Unspecified) => ActorRole::Unstated,
@@ -321,6 +320,14 @@ pub(super) fn actor(actor: Option<v1::Actor>) -> Checked<Actor> {
         Err(_) => return Err(Refusal::invalid("actor.role", "this role is unknown to the server")),
     };
     Ok(Actor { role, id: text(actor.id, "actor.id", caps::TEXT_BYTES)? })
+}
+
+/// Who asks; goes into the audit log.
+pub(super) fn asked_by(asker: Option<v1::Actor>) -> Checked<Actor> {
+    actor(asker).map_err(|refusal| Refusal {
+        field: refusal.field.replacen("actor", "asked_by", 1),
+        ..refusal
+    })
 }
 
 fn text(text: String, field: &str, cap: usize) -> Checked<String> {

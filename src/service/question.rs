@@ -114,7 +114,20 @@ pub(super) fn scope_in(
 
 /// The minimum revision that was asked for.
 pub(super) fn minimum(view: &View, asked: Option<v1::Revision>) -> Result<u64, Status> {
-    let Some(asked) = asked else { return Ok(0) };
+    let asked = asked.map(|asked| {
+        in_epoch(view, asked, "the minimum revision", "ask without a minimum, or record anew")
+    });
+    Ok(asked.transpose()?.unwrap_or(0))
+}
+
+/// A revision of this store's history; `what` it is and the
+/// `advice` stand in the error.
+pub(super) fn in_epoch(
+    view: &View,
+    asked: v1::Revision,
+    what: &str,
+    advice: &str,
+) -> Result<u64, Status> {
     if asked.epoch == epoch(view) {
         Ok(asked.revision)
     } else {
@@ -122,8 +135,8 @@ pub(super) fn minimum(view: &View, asked: Option<v1::Revision>) -> Result<u64, S
             Code::FailedPrecondition,
             "FOREIGN_EPOCH",
             format!(
-                "the minimum revision is of epoch {}, and this store's is {}: it was restored since, \
-                 or is another one; ask without a minimum, or record anew",
+                "{what} is of epoch {}, and this store's is {}: it was restored since, or is \
+                 another one; {advice}",
                 asked.epoch,
                 epoch(view)
             ),

@@ -190,16 +190,16 @@ impl Snapshot<'_> {
         })
     }
 
-    /// The revisions of a contact's events after a revision, in order.
+    /// The revisions of a contact's events from a revision on, in order.
     ///
     /// # Errors
     /// The ledger cannot be read.
     pub fn history(
         &self,
         contact: &ContactKey,
-        after: u64,
+        first: u64,
     ) -> Result<impl Iterator<Item = Result<u64, StoreError>>, StoreError> {
-        let from = keys::history(contact, after.saturating_add(1));
+        let from = keys::history(contact, first);
         let rows = self.prefixed(family::HISTORY, contact.as_bytes(), &from)?;
         Ok(rows.map(|row| {
             let (key, _) = row?;

@@ -8,6 +8,7 @@
     reason = "tests say what they expect by failing, and so do their helpers"
 )]
 
+mod audit;
 mod bad_events;
 mod bad_input;
 mod batches;
@@ -16,6 +17,9 @@ mod crash;
 mod crash_model;
 mod damage;
 mod describe;
+mod explain;
+mod export;
+mod history;
 mod imports;
 mod layering;
 mod model;
@@ -26,5 +30,6 @@ mod refusal;
 mod streams;
 mod support;
 mod torn;
+mod watch;
 mod wire;
 mod worked_examples;
