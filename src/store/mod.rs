@@ -16,6 +16,7 @@ mod policies;
 mod purge;
 mod rows;
 mod scan;
+mod snapshot;
 
 pub use batch::Batch;
 pub use checkpoint::{
@@ -32,6 +33,7 @@ pub use policies::PolicyRow;
 pub use purge::Purged;
 pub use rows::{EventKind, EventRow, KeyRow, StoredState, Tip};
 pub use scan::PageRow;
+pub use snapshot::Snapshot;
 
 /// The random name of a store's history.
 pub type Epoch = u128;
