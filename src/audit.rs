@@ -1,4 +1,4 @@
-//! The audit log: who read what of whom, and how far the ledger had come.
+//! The audit log: who read or did what to whom, and how far the ledger had come.
 //!
 //! JSON lines in a file beside the ledger, one write a row, addresses masked.
 //! The file is opened anew for each row: whoever rotates it renames it, and the
@@ -45,6 +45,14 @@ pub enum Row {
     Export(Read),
     /// Committed events were read as they came.
     Watch(Read),
+    /// A contact was erased.
+    Erase(Act),
+    /// A contact was moved to its right address.
+    Rectify(Act),
+    /// A policy was applied.
+    Policy(Act),
+    /// The store's files were rewritten.
+    Purge(Act),
 }
 
 /// A point of the ledger.
@@ -69,6 +77,23 @@ pub struct Asker {
     pub id: String,
     /// Where the connection comes from.
     pub peer: Option<SocketAddr>,
+}
+
+/// Something that somebody does to the store. It has two rows: one before,
+/// without which it does not happen, and one that says what came of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Act {
+    /// Who does it.
+    pub by: Asker,
+    /// The brand; `*` for all brands, and for what concerns the whole store.
+    pub brand: String,
+    /// To whom, masked; or which policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    /// What came of it: `begun`, `done`, or the code of an error.
+    pub outcome: String,
+    /// The revision that it has in the ledger; 0 if none.
+    pub revision: u64,
 }
 
 /// A read of what was recorded of people.

@@ -3,13 +3,17 @@
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{
-    Services, convert,
+    Services,
+    audited::act,
+    convert,
     question::revision,
     status::{status, unreadable},
 };
 use crate::{
+    audit::{Act, Row},
     caps,
     domain::{
+        event::Actor,
         plane::{PlaneId, PlaneRole},
         policy::Policy,
         reason::Reason,
@@ -31,6 +35,7 @@ impl AdminService for Services {
         &self,
         request: Request<ApplyPolicyRequest>,
     ) -> Result<Response<ApplyPolicyResponse>, Status> {
+        let peer = request.remote_addr();
         let request = request.into_inner();
         let proposal = PolicyProposal {
             text: request.toml,
@@ -41,7 +46,18 @@ impl AdminService for Services {
             actor: convert::actor(request.actor)?,
             note: convert::text(request.note, "note", caps::NOTE_BYTES)?,
         };
-        let change = self.writer.apply_policy(proposal).await?;
+        // Trying a policy out is no act.
+        let row = (!proposal.dry_run).then(|| act(&proposal.actor, peer, "*", None));
+        if let Some(row) = &row {
+            self.audited(&Row::Policy(row.clone()))?;
+        }
+        let change = self.writer.apply_policy(proposal).await.map_err(Status::from);
+        if let Some(row) = row {
+            let about = change.as_ref().ok().map(|change| change.version.clone());
+            let row = row.with(change.as_ref().map(|change| change.revision));
+            self.audited_afterwards(&Row::Policy(Act { about, ..row }));
+        }
+        let change = change?;
         let view = self.published.load();
         let changes = change
             .scopes
@@ -90,23 +106,27 @@ impl AdminService for Services {
 
     async fn purge(
         &self,
-        _request: Request<v1::PurgeRequest>,
+        request: Request<v1::PurgeRequest>,
     ) -> Result<Response<v1::PurgeResponse>, Status> {
+        let row = act(&Actor::default(), request.remote_addr(), "*", None);
+        self.audited(&Row::Purge(row.clone()))?;
         let view = self.published.load();
-        let purged = self.writer.purge().await.map_err(|error| {
-            tracing::error!(%error, "a purge failed");
-            status(tonic::Code::Internal, "PURGE_FAILED", "the purge failed; purge again")
-        })?;
-        match purged {
-            Purged::Done => Ok(Response::new(v1::PurgeResponse {
-                revision: Some(revision(&view, view.revision)),
-            })),
-            Purged::InUse => Err(status(
+        let purged = match self.writer.purge().await {
+            Ok(Purged::Done) => Ok(view.revision),
+            Ok(Purged::InUse) => Err(status(
                 tonic::Code::FailedPrecondition,
                 "STORE_IN_USE",
                 "an export or another purge reads what would be purged: try again when it has ended",
             )),
-        }
+            Err(error) => {
+                tracing::error!(%error, "a purge failed");
+                let what = "the purge failed; purge again";
+                Err(status(tonic::Code::Internal, "PURGE_FAILED", what))
+            }
+        };
+        self.audited_afterwards(&Row::Purge(row.with(purged.as_ref().copied())));
+        let purged = revision(&view, purged?);
+        Ok(Response::new(v1::PurgeResponse { revision: Some(purged) }))
     }
 
     async fn get_statistics(

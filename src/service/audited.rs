@@ -1,4 +1,4 @@
-//! Reads of what was recorded of people, as the audit log tells them.
+//! Reads of what was recorded of people, and acts, as the audit log tells them.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 
 use super::{Services, status::status};
 use crate::{
-    audit::{Asker, Read, Row},
+    audit::{Act, Asker, Read, Row},
     domain::{
         address::{mask_email, mask_id, mask_phone},
         contact::Address,
@@ -24,6 +24,32 @@ pub(super) fn read(actor: Actor, peer: Option<SocketAddr>, brand: &str) -> Read 
         scope: None,
         outcome: "begun".to_owned(),
         count: 0,
+    }
+}
+
+/// An act that begins.
+pub(super) fn act(
+    actor: &Actor,
+    peer: Option<SocketAddr>,
+    brand: &str,
+    about: Option<String>,
+) -> Act {
+    Act {
+        by: Asker { role: actor.role.name(), id: actor.id.clone(), peer },
+        brand: brand.to_owned(),
+        about,
+        outcome: "begun".to_owned(),
+        revision: 0,
+    }
+}
+
+impl Act {
+    /// The act with what came of it: a revision, if all went well.
+    pub(super) fn with(self, outcome: Result<u64, &Status>) -> Self {
+        match outcome {
+            Ok(revision) => Self { outcome: "done".to_owned(), revision, ..self },
+            Err(status) => Self { outcome: format!("{:?}", status.code()), ..self },
+        }
     }
 }
 

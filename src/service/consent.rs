@@ -56,14 +56,16 @@ impl ConsentService for Services {
         &self,
         request: Request<EraseRequest>,
     ) -> Result<Response<EraseResponse>, Status> {
-        self.erase_contacts(request.into_inner()).await.map(Response::new)
+        let peer = request.remote_addr();
+        self.erase_contacts(request.into_inner(), peer).await.map(Response::new)
     }
 
     async fn rectify(
         &self,
         request: Request<RectifyRequest>,
     ) -> Result<Response<RectifyResponse>, Status> {
-        self.rectify_contact(request.into_inner()).await.map(Response::new)
+        let peer = request.remote_addr();
+        self.rectify_contact(request.into_inner(), peer).await.map(Response::new)
     }
 
     async fn history(

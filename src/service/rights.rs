@@ -1,26 +1,32 @@
 //! The rights of the person: erasure and rectification (R11).
 
+use std::net::SocketAddr;
+
 use tonic::Status;
 
 use super::{
-    Services, convert,
+    Services,
+    audited::{act, masked},
+    convert,
     question::revision,
     refusal::{Refusal, rejection},
     status::invalid,
 };
 use crate::{
+    audit::Row,
     caps,
     domain::{address::Accept, policy::Policy},
     proto::v1::{
         self, EraseRequest, EraseResponse, ErasureResult, RectifyRequest, RectifyResponse,
     },
-    writer::{Erasure, Rectification},
+    writer::{Erased, Erasure, Rectification},
 };
 
 impl Services {
     pub(super) async fn erase_contacts(
         &self,
         request: EraseRequest,
+        peer: Option<SocketAddr>,
     ) -> Result<EraseResponse, Status> {
         let asked = request.erasures;
         if asked.len() > caps::ERASURES {
@@ -29,27 +35,32 @@ impl Services {
         }
         let view = self.published.load();
         let mut accepted = Vec::with_capacity(asked.len());
-        let checked: Vec<Result<(), Refusal>> = asked
-            .into_iter()
-            .map(|each| erasure(&view.policy, each).map(|each| accepted.push(each)))
-            .collect();
-        let mut erased = self.writer.erase(accepted).await?.into_iter();
-        let results = checked
-            .into_iter()
-            .map(|checked| match checked {
-                Err(refusal) => {
-                    ErasureResult { rejection: Some(rejection(refusal)), ..Default::default() }
-                }
-                Ok(()) => {
-                    erased.next().map_or_else(ErasureResult::default, |erased| ErasureResult {
-                        revision: erased.revision,
-                        events: erased.events,
-                        survivors: u32::try_from(erased.survivors).unwrap_or(u32::MAX),
-                        rejection: None,
-                    })
-                }
-            })
-            .collect();
+        let mut rows = Vec::with_capacity(asked.len());
+        let mut checked = Vec::with_capacity(asked.len());
+        for each in asked {
+            let brand = each.brand.clone();
+            checked.push(erasure(&view.policy, each).map(|each| {
+                rows.push(act(&each.actor, peer, &brand, Some(masked(&each.address))));
+                accepted.push(each);
+            }));
+        }
+        for row in &rows {
+            self.audited(&Row::Erase(row.clone()))?;
+        }
+        let erased = self.writer.erase(accepted).await.map_err(Status::from);
+        for (at, row) in rows.into_iter().enumerate() {
+            let outcome =
+                erased.as_ref().map(|erased| erased.get(at).map_or(0, |each| each.revision));
+            self.audited_afterwards(&Row::Erase(row.with(outcome)));
+        }
+        let mut erased = erased?.into_iter();
+        let results = checked.into_iter().map(|checked| match checked {
+            Err(refusal) => {
+                ErasureResult { rejection: Some(rejection(refusal)), ..Default::default() }
+            }
+            Ok(()) => erased.next().map_or_else(ErasureResult::default, result),
+        });
+        let results = results.collect();
         let view = self.published.load();
         Ok(EraseResponse { results, revision: Some(revision(&view, view.revision)) })
     }
@@ -57,10 +68,18 @@ impl Services {
     pub(super) async fn rectify_contact(
         &self,
         request: RectifyRequest,
+        peer: Option<SocketAddr>,
     ) -> Result<RectifyResponse, Status> {
         let view = self.published.load();
+        let brand = request.brand.clone();
         let rectification = rectification(&view.policy, request)?;
-        let done = self.writer.rectify(rectification).await?;
+        let about = format!("{} to {}", masked(&rectification.from), masked(&rectification.to));
+        let row = act(&rectification.actor, peer, &brand, Some(about));
+        self.audited(&Row::Rectify(row.clone()))?;
+        let done = self.writer.rectify(rectification).await.map_err(Status::from);
+        let outcome = done.as_ref().map(|done| done.revision);
+        self.audited_afterwards(&Row::Rectify(row.with(outcome)));
+        let done = done?;
         let count = |count| u32::try_from(count).unwrap_or(u32::MAX);
         Ok(RectifyResponse {
             rectification: done.revision,
@@ -68,6 +87,15 @@ impl Services {
             kept: count(done.kept),
             revision: Some(revision(&view, done.reached)),
         })
+    }
+}
+
+fn result(erased: Erased) -> ErasureResult {
+    ErasureResult {
+        revision: erased.revision,
+        events: erased.events,
+        survivors: u32::try_from(erased.survivors).unwrap_or(u32::MAX),
+        rejection: None,
     }
 }
 
