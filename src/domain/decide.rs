@@ -107,7 +107,7 @@ fn strongest_block(
         .into_iter()
         .flatten()
         .any(|mark| mark.is_active() && granted.is_none_or(|time| time <= mark.erased_at));
-    if erased && rules.regime != Regime::OptIn {
+    if erased && rules.regime.permits_unknown() {
         return Some(Decision::unrecorded(Reason::Erased));
     }
 

@@ -19,10 +19,13 @@ mod plane_probe;
 mod plane_roaring;
 mod prefetch;
 pub mod recipients;
+pub mod seen;
 pub mod view;
 
 #[cfg(test)]
 mod directory_tests;
+#[cfg(test)]
+mod filter_tests;
 #[cfg(test)]
 mod page_tests;
 #[cfg(test)]

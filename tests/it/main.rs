@@ -22,6 +22,7 @@ mod orders;
 mod policy_change;
 mod process;
 mod refusal;
+mod scopes;
 mod streams;
 mod support;
 mod torn;
