@@ -29,6 +29,13 @@ pub const IMPORT_ITEMS: usize = 10_000;
 pub const IMPORT_AHEAD: usize = 8;
 /// Scopes in one filter stream: every channel, or every purpose, of a campaign.
 pub const FILTER_SCOPES: usize = 16;
+/// Counts in one `Reach`.
+pub const REACH_QUERIES: usize = 64;
+/// Scopes in one count: each costs a pass over pages.
+pub const REACH_SCOPES: usize = 16;
+/// Time after which no further count of a `Reach` is begun: some hundred
+/// million contacts with IDs scattered over all of u64 take seconds each.
+pub const REACH_TIME: Duration = Duration::from_secs(10);
 /// Answers that wait for a slow reader, per stream.
 pub const ANSWERS_AHEAD: usize = 4;
 /// Memory of the batches being filtered, in KiB, all streams together.

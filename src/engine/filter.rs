@@ -408,7 +408,7 @@ fn bit(words: &[u64], at: usize) -> bool {
 }
 
 /// Clears the bits past the last recipient.
-fn mask_tail(words: &mut [u64], count: usize) {
+pub(super) fn mask_tail(words: &mut [u64], count: usize) {
     if let Some(last) = words.last_mut()
         && !count.is_multiple_of(64)
     {

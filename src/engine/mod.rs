@@ -18,6 +18,7 @@ mod plane_leaf;
 mod plane_probe;
 mod plane_roaring;
 mod prefetch;
+pub mod reach;
 pub mod recipients;
 pub mod seen;
 pub mod view;

@@ -21,6 +21,7 @@ mod model;
 mod orders;
 mod policy_change;
 mod process;
+mod reach;
 mod refusal;
 mod scopes;
 mod streams;
