@@ -2,18 +2,16 @@
 
 use std::process::ExitCode;
 
-use serde_json::json;
-
 use super::{
-    Failure, REJECTED,
-    args::{self, AddressArgs, Type},
+    Failure,
+    args::{self, ActorArgs, AddressArgs, Type},
     output,
 };
 use crate::{
     client::Client,
     proto::v1::{
-        Actor, ActorRole, ConsentEvent, ConsentStatus, EventResult, Evidence, Notice, Outcome,
-        RecipientType, RecordRequest, StatedTime,
+        ActorRole, ConsentEvent, ConsentStatus, Evidence, Notice, RecipientType, RecordRequest,
+        StatedTime,
     },
 };
 
@@ -63,12 +61,8 @@ pub struct Args {
     /// The version of that text
     #[arg(long, default_value = "")]
     notice_version: String,
-    /// In which role somebody caused this
-    #[arg(long, value_enum)]
-    actor_role: Option<Role>,
-    /// Your name for them
-    #[arg(long, default_value = "")]
-    actor_id: String,
+    #[command(flatten)]
+    actor: ActorArgs,
     /// Who collected it for the brand
     #[arg(long, default_value = "")]
     collected_by: String,
@@ -86,30 +80,6 @@ pub struct Args {
     json: bool,
 }
 
-/// Who caused an event, by name.
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Role {
-    /// The person themself
-    Customer,
-    /// Somebody who works for the brand
-    Staff,
-    /// A program of the brand
-    System,
-    /// A national registry
-    Registry,
-}
-
-impl From<Role> for ActorRole {
-    fn from(role: Role) -> Self {
-        match role {
-            Role::Customer => Self::Customer,
-            Role::Staff => Self::Staff,
-            Role::System => Self::System,
-            Role::Registry => Self::Registry,
-        }
-    }
-}
-
 /// A SHA-256. A type of its own, because clap takes a bare `Vec` for a list.
 #[derive(Clone)]
 struct Digest(Vec<u8>);
@@ -123,38 +93,7 @@ pub async fn run(client: &Client, args: Args) -> Result<ExitCode, Failure> {
     let json = args.json;
     let request = RecordRequest { events: vec![event(args)] };
     let response = client.consent_service().record(request).await?.into_inner();
-    let [result] = <[EventResult; 1]>::try_from(response.results)
-        .map_err(|results| Failure::failed(format!("{} results for one event", results.len())))?;
-    let outcome = output::enum_name(result.outcome().as_str_name(), "OUTCOME_");
-    let rejection = result.rejection.as_ref();
-    let code = rejection.map(|it| output::enum_name(it.code().as_str_name(), "REJECT_CODE_"));
-    if json {
-        output::json(&json!({
-            "outcome": outcome,
-            "revision": result.revision,
-            "visible_at": output::revision_json(response.revision.as_ref()),
-            "rejection": rejection.map(|rejection| json!({
-                "code": code,
-                "field": rejection.field,
-                "message": rejection.message,
-            })),
-        }))?;
-    } else {
-        match rejection {
-            None => output::line(format!("{outcome}, revision {}", result.revision))?,
-            Some(rejection) => output::line(format!(
-                "{outcome}, {}: {}: {}",
-                code.unwrap_or_default(),
-                rejection.field,
-                rejection.message
-            ))?,
-        }
-    }
-    let recorded = matches!(
-        result.outcome(),
-        Outcome::Applied | Outcome::Superseded | Outcome::Duplicate | Outcome::KeyReused
-    );
-    Ok(if recorded { ExitCode::SUCCESS } else { ExitCode::from(REJECTED) })
+    output::event_result(response.results, response.revision.as_ref(), json)
 }
 
 fn event(args: Args) -> ConsentEvent {
@@ -162,8 +101,6 @@ fn event(args: Args) -> ConsentEvent {
     let notice = Notice { id: args.notice_id, version: args.notice_version };
     let sha256 = args.evidence_sha256.map(|digest| digest.0).unwrap_or_default();
     let evidence = Evidence { uri: args.evidence_uri, sha256: sha256.into() };
-    let role = args.actor_role.map(ActorRole::from).unwrap_or_default();
-    let actor = Actor { role: role.into(), id: args.actor_id };
     ConsentEvent {
         brand: args.brand,
         contact: Some(args.reading.contact(args.address)),
@@ -176,7 +113,7 @@ fn event(args: Args) -> ConsentEvent {
         source: args.source,
         legal_basis: args.legal_basis,
         notice: Some(notice).filter(|notice| *notice != Notice::default()),
-        actor: Some(actor).filter(|actor| *actor != Actor::default()),
+        actor: args.actor.actor(ActorRole::Unspecified),
         collected_by: args.collected_by,
         evidence: Some(evidence).filter(|evidence| *evidence != Evidence::default()),
         event_key: args.event_key,

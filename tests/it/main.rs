@@ -12,6 +12,7 @@ mod bad_events;
 mod bad_input;
 mod batches;
 mod cli;
+mod cli_suppress;
 mod crash;
 mod crash_model;
 mod damage;
