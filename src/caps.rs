@@ -2,20 +2,25 @@
 //!
 //! Limits of a data structure stand with it: names and scopes in
 //! `domain/policy`, spellings in `domain/address`, deduplication in
-//! `engine/filter`, the database's memory in `store/open`.
+//! `engine/seen`, the database's memory in `store/open`.
 
 use std::time::Duration;
 
 /// Bytes of one message, either way: a batch's columns fit, and a hostile
 /// client can make the server hold only this much per stream.
 pub const MESSAGE_BYTES: usize = 4 << 20;
-/// Bytes of one message that a client accepts: an answer with reasons to the
-/// largest audience, with its permitted bitmap.
+/// Bytes of the largest answer: reasons and permitted bitmaps of an audience.
 pub const ANSWER_BYTES: usize = 16 << 20;
 /// Recipients in a column of a batch.
 pub const BATCH_RECIPIENTS: usize = 262_144;
 /// Members of a Roaring audience; larger ones are split by our clients.
 pub const AUDIENCE_MEMBERS: u64 = 2_097_152;
+/// Recipients times scopes of a batch that is answered with more than a bit
+/// each: with reasons, or about an audience.
+pub const BATCH_VERDICTS: usize = 2_097_152;
+/// Bytes of a Roaring audience times scopes: each scope's permitted bitmap may
+/// have as many containers as the audience, which may be nearly empty.
+pub const AUDIENCE_BYTES: usize = 6 << 20;
 /// Events in one `Record`, suppressions in one `Suppress`, lifts in one `Lift`.
 pub const RECORD_EVENTS: usize = 1_000;
 /// Contacts in one `Erase`: each is a commit of its own, of some milliseconds.
@@ -26,8 +31,15 @@ pub const LISTED_POLICIES: usize = 1_000;
 pub const IMPORT_ITEMS: usize = 10_000;
 /// Chunks of one import that wait for the writer, so that it never idles.
 pub const IMPORT_AHEAD: usize = 8;
-/// Scopes in one filter stream.
-pub const FILTER_SCOPES: usize = 1;
+/// Scopes in one filter stream: every channel, or every purpose, of a campaign.
+pub const FILTER_SCOPES: usize = 16;
+/// Counts in one `Reach`.
+pub const REACH_QUERIES: usize = 64;
+/// Scopes in one count: each costs a pass over pages.
+pub const REACH_SCOPES: usize = 16;
+/// Time after which no further count of a `Reach` is begun: some hundred
+/// million contacts with IDs scattered over all of u64 take seconds each.
+pub const REACH_TIME: Duration = Duration::from_secs(10);
 /// Answers that wait for a slow reader, per stream.
 pub const ANSWERS_AHEAD: usize = 4;
 /// Memory of the batches being filtered, in KiB, all streams together.
@@ -99,9 +111,15 @@ pub const DRAIN: Duration = Duration::from_secs(10);
 const _: () = {
     // A full column fits in a message with room for its frame.
     assert!(BATCH_RECIPIENTS * 8 + 1_024 < MESSAGE_BYTES);
-    // The answer to the largest audience fits: a reason and two bytes of bitmap
-    // a member, and the bitmap's worst case of a container a member.
-    assert!(AUDIENCE_MEMBERS * 2 < ANSWER_BYTES as u64);
+    // One scope is never stopped by what the scopes share.
+    assert!(BATCH_VERDICTS as u64 >= AUDIENCE_MEMBERS && AUDIENCE_BYTES >= MESSAGE_BYTES);
+    // The largest answer fits: a reason a verdict, two bytes of bitmap a
+    // permitted member, and the headers of its containers. Those are at most a
+    // third larger than in the audience, whose form with runs leaves offsets out
+    // where there are few containers.
+    assert!(BATCH_VERDICTS * 3 + AUDIENCE_BYTES / 3 * 4 + 65_536 < ANSWER_BYTES);
+    // So does that to full columns without reasons.
+    assert!(BATCH_RECIPIENTS / 8 * FILTER_SCOPES < ANSWER_BYTES);
     assert!(GROUP_CHANGES <= QUEUED_CHANGES && IMPORT_ITEMS <= QUEUED_CHANGES);
     assert!(STREAM_WINDOW as usize >= MESSAGE_BYTES);
     // The longest addresses of a whole part fit as well.

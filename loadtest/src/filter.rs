@@ -148,8 +148,8 @@ async fn drive(
         last = Instant::now();
         latencies.saturating_record(nanoseconds(last - sent));
         recipients += verdicts.recipients() as u64;
-        permitted += verdicts.permitted_count() as u64;
-        wrong_batches += u64::from(verdicts.permitted_bits() != expected);
+        permitted += verdicts.scope(0).permitted_count() as u64;
+        wrong_batches += u64::from(verdicts.scope(0).permitted_bits() != expected);
     }
     Ok(Outcome { begun, ended: last, recipients, permitted, wrong_batches, latencies })
 }

@@ -62,10 +62,10 @@ impl AddressArgs {
     }
 }
 
-/// Who acts.
+/// Who causes an event.
 #[derive(clap::Args)]
 pub struct ActorArgs {
-    /// In which role somebody caused this
+    /// In which role somebody causes this
     #[arg(long, value_enum)]
     actor_role: Option<Role>,
     /// Your name for them
@@ -74,9 +74,10 @@ pub struct ActorArgs {
 }
 
 impl ActorArgs {
-    /// The actor, if anything was said of one.
-    pub fn actor(self) -> Option<Actor> {
-        let role = self.actor_role.map(ActorRole::from).unwrap_or_default();
+    /// The actor; none if nothing is said, not even by the command itself in
+    /// `default_role`.
+    pub fn actor(self, default_role: ActorRole) -> Option<Actor> {
+        let role = self.actor_role.map_or(default_role, ActorRole::from);
         let actor = Actor { role: role.into(), id: self.actor_id };
         Some(actor).filter(|actor| *actor != Actor::default())
     }
@@ -84,7 +85,7 @@ impl ActorArgs {
 
 /// A role by name.
 #[derive(Clone, Copy, clap::ValueEnum)]
-pub enum Role {
+enum Role {
     /// The person themself
     Customer,
     /// Somebody who works for the brand
@@ -149,6 +150,29 @@ impl From<Kind> for ContactKind {
     }
 }
 
+/// Reads a scope: `CHANNEL/PURPOSE`, and `/merchant` behind it if it is not
+/// about private persons.
+///
+/// # Errors
+/// The text is no scope.
+pub fn scope(text: &str) -> Result<Scope, String> {
+    let mut parts = text.split('/');
+    let (channel, purpose) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let recipient_type = match (parts.next(), parts.next()) {
+        (None | Some("individual"), None) => RecipientType::Individual,
+        (Some("merchant"), None) => RecipientType::Merchant,
+        _ => RecipientType::Unspecified,
+    };
+    if channel.is_empty() || purpose.is_empty() || recipient_type == RecipientType::Unspecified {
+        return Err("write it as sms/marketing, or as sms/marketing/merchant".to_owned());
+    }
+    Ok(Scope {
+        recipient_type: recipient_type.into(),
+        channel: channel.to_owned(),
+        purpose: purpose.to_owned(),
+    })
+}
+
 /// Reads a time argument; without an offset it is UTC.
 ///
 /// # Errors
@@ -156,4 +180,21 @@ impl From<Kind> for ContactKind {
 pub fn time(text: &str) -> Result<StatedTime, String> {
     parse_time(text, Offset::UTC)
         .ok_or_else(|| "neither RFC 3339, YYYY-MM-DD HH:MM:SS nor YYYY-MM-DD".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_is_a_channel_a_purpose_and_perhaps_a_type() {
+        let read = |text| scope(text).map(|it| (it.recipient_type(), it.channel, it.purpose));
+        let sms = |it| Ok((it, "sms".to_owned(), "marketing".to_owned()));
+        assert_eq!(read("sms/marketing"), sms(RecipientType::Individual));
+        assert_eq!(read("sms/marketing/individual"), sms(RecipientType::Individual));
+        assert_eq!(read("sms/marketing/merchant"), sms(RecipientType::Merchant));
+        for wrong in ["", "sms", "sms/", "/marketing", "sms/marketing/both", "individual/a/b/c"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
 }

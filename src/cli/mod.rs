@@ -6,17 +6,22 @@
 mod args;
 mod check;
 mod completions;
+mod entry;
 mod failure;
 mod files;
 mod filter;
 pub mod generate;
 mod import;
 mod output;
+mod planes;
 mod policy;
+mod reach;
 mod record;
+mod right;
 mod rights;
 pub mod serve;
 mod stats;
+mod suppress;
 pub mod verify;
 
 use std::process::ExitCode;
@@ -88,6 +93,16 @@ enum Question {
     Purge(rights::PurgeArgs),
     /// Move a contact to its right address
     Rectify(rights::RectifyArgs),
+    /// Set a reason not to send, such as a bounce
+    Suppress(suppress::Args),
+    /// End a suppression
+    Lift(suppress::LiftArgs),
+    /// Restrict the processing of a contact (GDPR article 18)
+    Restrict(right::Args),
+    /// Record that a contact objects to processing (GDPR article 21)
+    Object(right::Args),
+    /// Count the contacts who may be written to, without a list
+    Reach(reach::Args),
     /// Show what the server holds and does
     Stats(stats::Args),
 }
@@ -134,6 +149,11 @@ fn ask(endpoint: &str, question: Question) -> Result<ExitCode, Failure> {
             Question::Erase(args) => rights::erase(&client, args).await,
             Question::Purge(args) => rights::purge(&client, args).await,
             Question::Rectify(args) => rights::rectify(&client, args).await,
+            Question::Suppress(args) => suppress::run(&client, args).await,
+            Question::Lift(args) => suppress::run_lift(&client, args).await,
+            Question::Restrict(args) => right::restrict(&client, args).await,
+            Question::Object(args) => right::object(&client, args).await,
+            Question::Reach(args) => reach::run(&client, args).await,
             Question::Stats(args) => stats::run(&client, &args).await,
         }
     };

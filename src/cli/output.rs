@@ -1,14 +1,20 @@
 //! What commands print.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::{Failure, REJECTED};
 use crate::{
     formats::reason_name,
-    proto::v1::{LedgerRecord, Reason, Revision, Scope, ledger_record::Event},
+    proto::v1::{
+        EventResult, LedgerRecord, Outcome, Reason, Revision, Scope, ledger_record::Event,
+    },
 };
 
 /// Prints one result line. Unlike `println!` it does not panic when the reader
@@ -123,6 +129,49 @@ pub fn record_json(record: &LedgerRecord) -> Value {
 
 fn actor_role(role: crate::proto::v1::ActorRole) -> String {
     enum_name(role.as_str_name(), "ACTOR_ROLE_").to_lowercase()
+}
+
+/// Prints what became of one event, and says it by the exit code.
+///
+/// # Errors
+/// There is not one result, or it cannot be printed.
+pub fn event_result(
+    results: Vec<EventResult>,
+    visible_at: Option<&Revision>,
+    as_json: bool,
+) -> Result<ExitCode, Failure> {
+    let [result] = <[EventResult; 1]>::try_from(results)
+        .map_err(|results| Failure::failed(format!("{} results for one event", results.len())))?;
+    let outcome = enum_name(result.outcome().as_str_name(), "OUTCOME_");
+    let rejection = result.rejection.as_ref();
+    let code = rejection.map(|it| enum_name(it.code().as_str_name(), "REJECT_CODE_"));
+    if as_json {
+        json(&json!({
+            "outcome": outcome,
+            "revision": result.revision,
+            "visible_at": revision_json(visible_at),
+            "rejection": rejection.map(|rejection| json!({
+                "code": code,
+                "field": rejection.field,
+                "message": rejection.message,
+            })),
+        }))?;
+    } else {
+        match rejection {
+            None => line(format!("{outcome}, revision {}", result.revision))?,
+            Some(rejection) => line(format!(
+                "{outcome}, {}: {}: {}",
+                code.unwrap_or_default(),
+                rejection.field,
+                rejection.message
+            ))?,
+        }
+    }
+    let recorded = matches!(
+        result.outcome(),
+        Outcome::Applied | Outcome::Superseded | Outcome::Duplicate | Outcome::KeyReused
+    );
+    Ok(if recorded { ExitCode::SUCCESS } else { ExitCode::from(REJECTED) })
 }
 
 /// The name of the plane that holds a reason.

@@ -12,7 +12,7 @@ use super::{Failure, args::ActorArgs, files, output};
 use crate::{
     client::Client,
     proto::v1::{
-        AppliedPolicy, ApplyPolicyRequest, ApplyPolicyResponse, GetPolicyRequest,
+        ActorRole, AppliedPolicy, ApplyPolicyRequest, ApplyPolicyResponse, GetPolicyRequest,
         ListPoliciesRequest, ScopeChange,
     },
 };
@@ -156,7 +156,7 @@ async fn apply(client: &Client, args: ApplyArgs) -> Result<ExitCode, Failure> {
         permits_unknown: args.permits_unknown,
         drops_scopes: args.drops_scopes,
         dry_run: false,
-        actor: args.by.actor(),
+        actor: args.by.actor(ActorRole::Staff),
         note: args.note,
     };
     let response = client.admin_service().apply_policy(request).await?.into_inner();

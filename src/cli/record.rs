@@ -2,18 +2,16 @@
 
 use std::process::ExitCode;
 
-use serde_json::json;
-
 use super::{
-    Failure, REJECTED,
+    Failure,
     args::{self, ActorArgs, AddressArgs, Type},
     output,
 };
 use crate::{
     client::Client,
     proto::v1::{
-        ConsentEvent, ConsentStatus, EventResult, Evidence, Notice, Outcome, RecipientType,
-        RecordRequest, StatedTime,
+        ActorRole, ConsentEvent, ConsentStatus, Evidence, Notice, RecipientType, RecordRequest,
+        StatedTime,
     },
 };
 
@@ -64,7 +62,7 @@ pub struct Args {
     #[arg(long, default_value = "")]
     notice_version: String,
     #[command(flatten)]
-    by: ActorArgs,
+    actor: ActorArgs,
     /// Who collected it for the brand
     #[arg(long, default_value = "")]
     collected_by: String,
@@ -95,38 +93,7 @@ pub async fn run(client: &Client, args: Args) -> Result<ExitCode, Failure> {
     let json = args.json;
     let request = RecordRequest { events: vec![event(args)] };
     let response = client.consent_service().record(request).await?.into_inner();
-    let [result] = <[EventResult; 1]>::try_from(response.results)
-        .map_err(|results| Failure::failed(format!("{} results for one event", results.len())))?;
-    let outcome = output::enum_name(result.outcome().as_str_name(), "OUTCOME_");
-    let rejection = result.rejection.as_ref();
-    let code = rejection.map(|it| output::enum_name(it.code().as_str_name(), "REJECT_CODE_"));
-    if json {
-        output::json(&json!({
-            "outcome": outcome,
-            "revision": result.revision,
-            "visible_at": output::revision_json(response.revision.as_ref()),
-            "rejection": rejection.map(|rejection| json!({
-                "code": code,
-                "field": rejection.field,
-                "message": rejection.message,
-            })),
-        }))?;
-    } else {
-        match rejection {
-            None => output::line(format!("{outcome}, revision {}", result.revision))?,
-            Some(rejection) => output::line(format!(
-                "{outcome}, {}: {}: {}",
-                code.unwrap_or_default(),
-                rejection.field,
-                rejection.message
-            ))?,
-        }
-    }
-    let recorded = matches!(
-        result.outcome(),
-        Outcome::Applied | Outcome::Superseded | Outcome::Duplicate | Outcome::KeyReused
-    );
-    Ok(if recorded { ExitCode::SUCCESS } else { ExitCode::from(REJECTED) })
+    output::event_result(response.results, response.revision.as_ref(), json)
 }
 
 fn event(args: Args) -> ConsentEvent {
@@ -146,7 +113,7 @@ fn event(args: Args) -> ConsentEvent {
         source: args.source,
         legal_basis: args.legal_basis,
         notice: Some(notice).filter(|notice| *notice != Notice::default()),
-        actor: args.by.actor(),
+        actor: args.actor.actor(ActorRole::Unspecified),
         collected_by: args.collected_by,
         evidence: Some(evidence).filter(|evidence| *evidence != Evidence::default()),
         event_key: args.event_key,

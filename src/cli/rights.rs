@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     client::Client,
-    proto::v1::{EraseRequest, Erasure, ErasureResult, PurgeRequest, RectifyRequest},
+    proto::v1::{ActorRole, EraseRequest, Erasure, ErasureResult, PurgeRequest, RectifyRequest},
 };
 
 /// Arguments of `erase`.
@@ -86,7 +86,7 @@ pub async fn erase(client: &Client, args: EraseArgs) -> Result<ExitCode, Failure
         contact: Some(args.reading.contact(args.address)),
         source: args.source,
         note: args.note,
-        actor: args.by.actor(),
+        actor: args.by.actor(ActorRole::Staff),
     };
     let request = EraseRequest { erasures: vec![erasure] };
     let response = client.consent_service().erase(request).await?.into_inner();
@@ -140,7 +140,7 @@ pub async fn rectify(client: &Client, args: RectifyArgs) -> Result<ExitCode, Fai
         from: Some(args.reading.contact(args.from)),
         to: Some(args.reading.contact(args.to)),
         source: args.source,
-        actor: args.by.actor(),
+        actor: args.by.actor(ActorRole::Staff),
     };
     let done = client.consent_service().rectify(request).await?.into_inner();
     if args.json {

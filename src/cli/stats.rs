@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use indicatif::BinaryBytes;
 use serde_json::{Value, json};
 
-use super::{Failure, output};
+use super::{Failure, output, planes};
 use crate::{
     client::Client,
     proto::v1::{GetStatisticsRequest, GetStatisticsResponse, PlaneStatistics},
@@ -14,6 +14,9 @@ use crate::{
 /// Arguments of `stats`.
 #[derive(clap::Args)]
 pub struct Args {
+    /// Show every plane rather than a line a scope; JSON has both
+    #[arg(long)]
+    planes: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -26,12 +29,12 @@ pub async fn run(client: &Client, args: &Args) -> Result<ExitCode, Failure> {
     if args.json {
         output::json(&statistics_json(&statistics))?;
     } else {
-        print(&statistics)?;
+        print(&statistics, args.planes)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(statistics: &GetStatisticsResponse) -> Result<(), Failure> {
+fn print(statistics: &GetStatisticsResponse, every_plane: bool) -> Result<(), Failure> {
     let revision = output::revision(statistics.revision.as_ref());
     let rows = [
         ("server", statistics.server_version.clone()),
@@ -49,13 +52,19 @@ fn print(statistics: &GetStatisticsResponse) -> Result<(), Failure> {
     for (name, value) in rows {
         output::line(format!("{name:<14}{value}"))?;
     }
+    if !every_plane {
+        for scope in planes::summarise(&statistics.planes) {
+            output::line(scope.row())?;
+        }
+        return Ok(());
+    }
     for plane in &statistics.planes {
         output::line(format!(
             "{:<14}{} {} {}, {}: {} contacts, {} pages, {}",
             "plane",
             plane.brand,
             output::scope(plane.scope.as_ref()),
-            kind(plane),
+            planes::kind(plane),
             output::plane_name(plane.reason()),
             output::count(plane.contacts),
             output::count(plane.pages),
@@ -65,16 +74,12 @@ fn print(statistics: &GetStatisticsResponse) -> Result<(), Failure> {
     Ok(())
 }
 
-fn kind(plane: &PlaneStatistics) -> String {
-    output::enum_name(plane.contact_kind().as_str_name(), "CONTACT_KIND_").to_lowercase()
-}
-
 fn statistics_json(statistics: &GetStatisticsResponse) -> Value {
     let plane = |plane: &PlaneStatistics| {
         json!({
             "brand": plane.brand,
             "scope": output::scope(plane.scope.as_ref()),
-            "contact_kind": kind(plane),
+            "contact_kind": planes::kind(plane),
             "plane": output::plane_name(plane.reason()),
             "contacts": plane.contacts,
             "pages": plane.pages,
@@ -94,6 +99,10 @@ fn statistics_json(statistics: &GetStatisticsResponse) -> Value {
         "recipients_filtered": statistics.recipients_filtered,
         "open_streams": statistics.open_streams,
         "queued_writes": statistics.queued_writes,
+        "scopes": planes::summarise(&statistics.planes)
+            .iter()
+            .map(planes::ScopeSummary::json)
+            .collect::<Vec<_>>(),
         "planes": statistics.planes.iter().map(plane).collect::<Vec<_>>(),
     })
 }

@@ -15,9 +15,7 @@ const BITS: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Verdicts {
     recipients: usize,
-    permitted_count: usize,
-    permitted: Bytes,
-    reasons: Bytes,
+    scopes: Vec<ScopeVerdicts>,
     /// The revision that the batch was decided at.
     pub revision: Option<Revision>,
     /// The time that the batch was decided for, in ms.
@@ -26,13 +24,32 @@ pub struct Verdicts {
     pub policy_version: String,
 }
 
+/// The verdicts on one batch in one scope.
+#[derive(Clone, Debug)]
+pub struct ScopeVerdicts {
+    permitted_count: usize,
+    permitted: Bytes,
+    reasons: Bytes,
+}
+
+/// The verdicts in a scope that was not asked about.
+static NOBODY: ScopeVerdicts =
+    ScopeVerdicts { permitted_count: 0, permitted: Bytes::new(), reasons: Bytes::new() };
+
+/// What a stream was opened with, and so what its answers must be.
+#[derive(Clone, Copy)]
+pub(super) struct Due {
+    pub scopes: usize,
+    pub form: AnswerForm,
+}
+
 impl Verdicts {
     /// Verifies the answer to the batch `batch_id` of `recipients` recipients.
     pub(super) fn verify(
         answer: BatchAnswer,
         batch_id: u64,
         recipients: usize,
-        form: AnswerForm,
+        due: Due,
     ) -> Result<Self, ClientError> {
         if answer.batch_id != batch_id {
             return Err(contract(format!(
@@ -43,22 +60,37 @@ impl Verdicts {
         if let Some(error) = answer.error {
             return Err(ClientError::refused(batch_id, error));
         }
-        let [scope] = <[ScopeAnswer; 1]>::try_from(answer.scopes).map_err(|scopes| {
-            contract(format!("batch {batch_id} has {} scopes instead of one", scopes.len()))
-        })?;
-        let verdicts = Self {
+        if answer.scopes.len() != due.scopes {
+            return Err(contract(format!(
+                "batch {batch_id}: {} scopes asked, {} answered",
+                due.scopes,
+                answer.scopes.len()
+            )));
+        }
+        let verified = |(at, scope): (usize, ScopeAnswer)| {
+            let stated_recipients = scope.recipients as usize;
+            let verdicts = ScopeVerdicts {
+                permitted_count: scope.permitted_count as usize,
+                permitted: scope.permitted,
+                reasons: scope.reasons,
+            };
+            match verdicts.fault(recipients, stated_recipients, due.form) {
+                None => Ok(verdicts),
+                Some(fault) => Err(contract(format!("batch {batch_id}, scope {at}: {fault}"))),
+            }
+        };
+        Ok(Self {
             recipients,
-            permitted_count: scope.permitted_count as usize,
-            permitted: scope.permitted,
-            reasons: scope.reasons,
+            scopes: answer
+                .scopes
+                .into_iter()
+                .enumerate()
+                .map(verified)
+                .collect::<Result<_, _>>()?,
             revision: answer.revision,
             as_of_ms: answer.as_of_ms,
             policy_version: answer.policy_version,
-        };
-        match verdicts.fault(scope.recipients as usize, form) {
-            None => Ok(verdicts),
-            Some(fault) => Err(contract(format!("batch {batch_id}: {fault}"))),
-        }
+        })
     }
 
     /// The number of recipients in the batch.
@@ -67,7 +99,22 @@ impl Verdicts {
         self.recipients
     }
 
-    /// How many of them are permitted.
+    /// The verdicts in each scope, in the order of the stream's options.
+    #[must_use]
+    pub fn scopes(&self) -> &[ScopeVerdicts] {
+        &self.scopes
+    }
+
+    /// The verdicts in the scope at this place of the stream's options; in one
+    /// that was not asked about nobody is permitted.
+    #[must_use]
+    pub fn scope(&self, at: usize) -> &ScopeVerdicts {
+        self.scopes.get(at).unwrap_or(&NOBODY)
+    }
+}
+
+impl ScopeVerdicts {
+    /// How many recipients are permitted.
     #[must_use]
     pub fn permitted_count(&self) -> usize {
         self.permitted_count
@@ -95,8 +142,7 @@ impl Verdicts {
     }
 
     /// What is wrong with the answer, if anything.
-    fn fault(&self, stated_recipients: usize, form: AnswerForm) -> Option<String> {
-        let due = self.recipients;
+    fn fault(&self, due: usize, stated_recipients: usize, form: AnswerForm) -> Option<String> {
         if stated_recipients != due {
             return Some(format!("{due} recipients asked, {stated_recipients} answered"));
         }
@@ -136,45 +182,67 @@ mod tests {
     const PERMITTED: u8 = Reason::Permitted as u8;
     const NO_CONSENT: u8 = Reason::NoConsent as u8;
 
-    fn answer(recipients: u32, count: u32, bits: &[u8], reasons: &[u8]) -> BatchAnswer {
-        BatchAnswer {
-            batch_id: 7,
-            scopes: vec![ScopeAnswer {
-                recipients,
-                permitted_count: count,
-                permitted: Bytes::copy_from_slice(bits),
-                reasons: Bytes::copy_from_slice(reasons),
-                reason_counts: Vec::new(),
-            }],
-            ..Default::default()
+    fn scope(recipients: u32, count: u32, bits: &[u8], reasons: &[u8]) -> ScopeAnswer {
+        ScopeAnswer {
+            recipients,
+            permitted_count: count,
+            permitted: Bytes::copy_from_slice(bits),
+            reasons: Bytes::copy_from_slice(reasons),
+            reason_counts: Vec::new(),
         }
     }
 
+    fn answer(recipients: u32, count: u32, bits: &[u8], reasons: &[u8]) -> BatchAnswer {
+        let scopes = vec![scope(recipients, count, bits, reasons)];
+        BatchAnswer { batch_id: 7, scopes, ..Default::default() }
+    }
+
+    const BITS_DUE: Due = Due { scopes: 1, form: AnswerForm::PermittedBits };
+    const REASONS_DUE: Due = Due { scopes: 1, form: AnswerForm::Reasons };
+
     fn bits(answer: BatchAnswer, recipients: usize) -> Result<Verdicts, ClientError> {
-        Verdicts::verify(answer, 7, recipients, AnswerForm::PermittedBits)
+        Verdicts::verify(answer, 7, recipients, BITS_DUE)
     }
 
     fn reasons(answer: BatchAnswer, recipients: usize) -> Result<Verdicts, ClientError> {
-        Verdicts::verify(answer, 7, recipients, AnswerForm::Reasons)
+        Verdicts::verify(answer, 7, recipients, REASONS_DUE)
     }
 
     #[test]
     fn a_right_answer_is_read_bit_by_bit() {
         let verdicts = bits(answer(9, 2, &[0b0000_0010, 1], &[]), 9).unwrap();
-        let permitted: Vec<usize> = (0..100).filter(|i| verdicts.is_permitted(*i)).collect();
+        let permitted: Vec<usize> =
+            (0..100).filter(|i| verdicts.scope(0).is_permitted(*i)).collect();
         assert_eq!(permitted, [1, 8]);
-        assert_eq!(verdicts.reason(1), Reason::Unspecified);
+        assert_eq!(verdicts.scope(0).reason(1), Reason::Unspecified);
+    }
+
+    #[test]
+    fn each_scope_has_its_own_verdicts_and_a_further_one_none() {
+        let due = Due { scopes: 2, ..REASONS_DUE };
+        let mut both = answer(2, 1, &[1], &[PERMITTED, NO_CONSENT]);
+        both.scopes.push(scope(2, 1, &[2], &[NO_CONSENT, PERMITTED]));
+        let verdicts = Verdicts::verify(both.clone(), 7, 2, due).unwrap();
+        let permitted = |at| [0, 1].map(|index| verdicts.scope(at).is_permitted(index));
+        assert_eq!((permitted(0), permitted(1)), ([true, false], [false, true]));
+        assert_eq!((permitted(2), verdicts.scopes().len()), ([false; 2], 2));
+        // A fault in any scope is one of the whole answer.
+        both.scopes[1].permitted_count = 2;
+        let error = Verdicts::verify(both.clone(), 7, 2, due).unwrap_err();
+        assert!(error.to_string().contains("scope 1"), "{error}");
+        both.scopes.pop();
+        assert!(Verdicts::verify(both, 7, 2, due).is_err(), "a scope is missing");
     }
 
     #[test]
     fn an_empty_batch_has_no_bytes() {
-        assert_eq!(bits(answer(0, 0, &[], &[]), 0).unwrap().permitted_count(), 0);
+        assert_eq!(bits(answer(0, 0, &[], &[]), 0).unwrap().scope(0).permitted_count(), 0);
         assert!(bits(answer(0, 0, &[0], &[]), 0).is_err());
     }
 
     #[test]
     fn every_mismatch_is_an_error() {
-        let wrong_id = Verdicts::verify(answer(1, 0, &[0], &[]), 8, 1, AnswerForm::PermittedBits);
+        let wrong_id = Verdicts::verify(answer(1, 0, &[0], &[]), 8, 1, BITS_DUE);
         assert!(wrong_id.is_err());
         assert!(bits(answer(2, 0, &[0], &[]), 1).is_err(), "recipient count");
         assert!(bits(answer(9, 0, &[0], &[]), 9).is_err(), "too few bytes");
@@ -194,7 +262,7 @@ mod tests {
     #[test]
     fn an_unknown_reason_is_a_refusal() {
         let verdicts = reasons(answer(1, 0, &[0], &[200]), 1).unwrap();
-        assert!(!verdicts.is_permitted(0));
-        assert_eq!(verdicts.reason(0), Reason::Unspecified);
+        assert!(!verdicts.scope(0).is_permitted(0));
+        assert_eq!(verdicts.scope(0).reason(0), Reason::Unspecified);
     }
 }

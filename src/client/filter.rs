@@ -7,11 +7,14 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use super::{Client, ClientError, Verdicts};
+use super::{
+    Client, ClientError,
+    answer::{Due, Verdicts},
+};
 use crate::proto::{
     Fixed64Column,
     v1::{
-        AnswerForm, FilterOptions, FilterRequest, FilterResponse, FilterSummary, RecipientBatch,
+        FilterOptions, FilterRequest, FilterResponse, FilterSummary, RecipientBatch,
         filter_request, filter_response,
     },
 };
@@ -72,11 +75,13 @@ pub struct FilterStream<T> {
     requests: Option<mpsc::Sender<FilterRequest>>,
     responses: Streaming<FilterResponse>,
     pending: VecDeque<Pending<T>>,
-    form: AnswerForm,
+    due: Due,
     in_flight: usize,
     next_id: u64,
+    /// Recipients in the answers so far.
     recipients: u64,
-    permitted: u64,
+    /// How many of them were permitted, by scope.
+    permitted: Vec<u64>,
 }
 
 impl<T> FilterStream<T> {
@@ -89,7 +94,7 @@ impl<T> FilterStream<T> {
         options: FilterOptions,
         in_flight: usize,
     ) -> Result<Self, ClientError> {
-        let form = options.answer_form();
+        let due = Due { scopes: options.scopes.len(), form: options.answer_form() };
         // One slot more than batches, for the options: so that sending within
         // `in_flight` never has to wait.
         let (requests, outgoing) = mpsc::channel(in_flight.saturating_add(1));
@@ -101,11 +106,11 @@ impl<T> FilterStream<T> {
             requests: Some(requests),
             responses,
             pending: VecDeque::with_capacity(in_flight),
-            form,
+            due,
             in_flight,
             next_id: 1,
             recipients: 0,
-            permitted: 0,
+            permitted: vec![0; due.scopes],
         })
     }
 
@@ -156,9 +161,11 @@ impl<T> FilterStream<T> {
                 let Some(Pending { tag, batch_id, recipients }) = self.pending.pop_front() else {
                     return Err(ClientError::Contract("an answer without a batch".to_owned()));
                 };
-                let verdicts = Verdicts::verify(answer, batch_id, recipients, self.form)?;
+                let verdicts = Verdicts::verify(answer, batch_id, recipients, self.due)?;
                 self.recipients += verdicts.recipients() as u64;
-                self.permitted += verdicts.permitted_count() as u64;
+                for (sum, scope) in self.permitted.iter_mut().zip(verdicts.scopes()) {
+                    *sum += scope.permitted_count() as u64;
+                }
                 Ok(Some((tag, verdicts)))
             }
             Some(filter_response::Message::Summary(summary)) => {
@@ -170,13 +177,10 @@ impl<T> FilterStream<T> {
     }
 
     fn verify_summary(&self, summary: &FilterSummary) -> Result<(), ClientError> {
-        let totals = match summary.scopes.as_slice() {
-            [] => (0, 0),
-            [scope] => (scope.recipients, scope.permitted),
-            _ => return Err(ClientError::Contract("a summary of several scopes".to_owned())),
-        };
+        let due = self.permitted.iter().map(|permitted| (self.recipients, *permitted));
+        let totals = summary.scopes.iter().map(|scope| (scope.recipients, scope.permitted));
         let all_answered = self.requests.is_none() && self.pending.is_empty();
-        if all_answered && totals == (self.recipients, self.permitted) {
+        if all_answered && due.eq(totals) {
             Ok(())
         } else {
             Err(ClientError::Contract("the summary does not match the answers".to_owned()))

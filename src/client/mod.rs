@@ -15,7 +15,7 @@ use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
 
 pub use self::{
-    answer::Verdicts,
+    answer::{ScopeVerdicts, Verdicts},
     error::ClientError,
     filter::{FilterStream, Recipients},
     import::{Acknowledged, Counts, ImportStream},
@@ -29,7 +29,8 @@ use crate::proto::v1::{
 pub const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:50051";
 
 /// Largest message that is accepted, in bytes. The server's own messages stay
-/// below 4 MiB; the margin lets a newer server add fields.
+/// below 4 MiB, but for the answers about audiences, which this client does not
+/// ask about; the margin lets a newer server add fields.
 const MAX_DECODED_BYTES: usize = 8 << 20;
 /// Largest message that is sent, in bytes: the server's cap.
 const MAX_ENCODED_BYTES: usize = 4 << 20;

@@ -198,10 +198,14 @@ async fn connect(filter: FilterScript, import: ImportScript) -> (Client, Arc<Ato
     (Client::connect(&format!("http://{address}")).await.unwrap(), seen)
 }
 
+fn one_scope() -> FilterOptions {
+    FilterOptions { scopes: vec![v1::Scope::default()], ..FilterOptions::default() }
+}
+
 /// Filters ten batches, three in flight; returns the tags of those answered.
 async fn filter_ten(filter: FilterScript) -> Result<Vec<u64>, ClientError> {
     let (client, _) = connect(filter, take_all).await;
-    let mut stream = FilterStream::open(&client, FilterOptions::default(), 3).await?;
+    let mut stream = FilterStream::open(&client, one_scope(), 3).await?;
     let (mut next, mut answered) = (0, Vec::new());
     loop {
         while stream.has_room() && next < 10 {
@@ -261,7 +265,7 @@ async fn a_stream_that_breaks_is_an_error() {
 #[tokio::test]
 async fn more_than_the_room_is_refused() {
     let (client, _) = connect(refuse_all, take_all).await;
-    let mut stream = FilterStream::open(&client, FilterOptions::default(), 1).await.unwrap();
+    let mut stream = FilterStream::open(&client, one_scope(), 1).await.unwrap();
     stream.send((), Recipients::Phones([1].into_iter().collect())).unwrap();
     assert!(stream.send((), Recipients::Phones([1].into_iter().collect())).is_err());
 }

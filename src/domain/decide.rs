@@ -116,7 +116,7 @@ fn strongest_block(
         .filter(|mark| mark.is_active() && granted.is_none_or(|time| time <= mark.erased_at))
         .map(|mark| mark.erased_at)
         .max();
-    if erased.is_some() && rules.regime != Regime::OptIn {
+    if erased.is_some() && rules.regime.permits_unknown() {
         return Some(Decision { since: erased, ..Decision::unrecorded(Reason::Erased) });
     }
 

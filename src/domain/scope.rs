@@ -178,6 +178,14 @@ pub enum Regime {
     Exempt,
 }
 
+impl Regime {
+    /// Whether a contact that nothing is known of is permitted.
+    #[must_use]
+    pub fn permits_unknown(self) -> bool {
+        self != Self::OptIn
+    }
+}
+
 impl fmt::Display for Regime {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {

@@ -1,36 +1,27 @@
 //! The filter: verdicts for a whole batch, stage by stage, from one view (A6, A11).
 //!
-//! Each stage runs over the whole column: resolve, probe the verdict plane,
-//! then, only for the refused and only when asked, probe the reason planes.
+//! Recipients are read and resolved once, whatever the number of scopes. Then,
+//! scope by scope, each stage runs over the whole column: probe the verdict
+//! plane, then, only for the refused and only when asked, the reason planes.
 
 use bytes::Bytes;
-use hashbrown::HashSet as FastSet;
 use roaring::RoaringTreemap;
-use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
 use super::{
     erased::Erased,
     plane::Plane,
     recipients::{Reading, Recipients},
+    seen::Seen,
     view::{KindPlanes, View},
 };
 use crate::domain::{
-    address::{in_e164_range, plausible},
+    address::{Region, in_e164_range, plausible},
     contact::ContactKind,
     plane::PlaneRole,
     reason::Reason,
-    scope::{Regime, ScopeRules},
-    secret::Fingerprint,
+    scope::{BrandId, Regime, ScopeRules},
 };
 
-/// Addresses that one stream remembers in order to permit each once; some 20
-/// to 40 bytes each in a hash table (A7).
-pub const MAX_SEEN_TEXTS: usize = 4 << 20;
-/// Phones that one stream remembers, in a compressed bitmap (A7).
-pub const MAX_SEEN_PHONES: u64 = 64 << 20;
-/// Contact IDs that one stream remembers. They may be scattered over all of
-/// u64, and then cost the bitmap some 200 bytes each (A7).
-pub const MAX_SEEN_CONTACT_IDS: u64 = 2 << 20;
 /// Recipients whose buffers a stream keeps from batch to batch.
 const KEPT: usize = 65_536;
 
@@ -45,7 +36,7 @@ pub enum FilterError {
     NoScope,
 }
 
-/// The verdicts on a batch.
+/// The verdicts on a batch in one scope.
 #[derive(Debug, Default)]
 pub struct Verdicts {
     /// How many recipients there were.
@@ -62,16 +53,34 @@ pub struct Verdicts {
 }
 
 /// What a stream asks of every batch.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Question {
-    /// The scope's position in the view's policy.
-    pub scope: usize,
+    /// The brand of all scopes.
+    pub brand: BrandId,
+    /// The scopes' positions in the view's policy, in the order of the answers.
+    pub scopes: Vec<usize>,
     /// The kind of the recipients.
     pub kind: ContactKind,
+    /// The region of national phone spellings.
+    pub region: Option<Region>,
     /// Whether reasons are asked for.
     pub reasons: bool,
-    /// Whether each contact is permitted once a stream.
+    /// Whether each contact is permitted once a stream and scope.
     pub deduplicate: bool,
+}
+
+impl Question {
+    /// How recipients must be read for the regimes of all scopes.
+    fn reading(&self, view: &View) -> Reading {
+        let regimes = || self.scopes.iter().filter_map(|at| view.rules(*at)).map(|it| it.regime);
+        Reading {
+            brand: self.brand,
+            kind: self.kind,
+            region: self.region,
+            permits_unknown: regimes().any(Regime::permits_unknown),
+            refuses_unknown: regimes().any(|regime| !regime.permits_unknown()),
+        }
+    }
 }
 
 /// What a stream keeps between batches.
@@ -79,9 +88,8 @@ pub struct Question {
 pub struct Session {
     /// The recipients of the batch at hand.
     recipients: Recipients,
-    seen_ids: RoaringTreemap,
-    /// Fingerprints are uniform already; a fast hasher spreads them enough.
-    seen_texts: FastSet<Fingerprint, Xxh3DefaultBuilder>,
+    seen: Seen,
+    /// One bit a recipient: permitted in the scope at hand.
     words: Vec<u64>,
     refused: Refused,
 }
@@ -95,115 +103,77 @@ struct Refused {
 }
 
 impl Session {
-    /// Takes a column of lines as the recipients at hand, marks of erasures
-    /// included.
-    pub fn read_lines(&mut self, lines: &Bytes, reading: Reading, rules: &ScopeRules, view: &View) {
-        self.recipients.read_lines(lines, reading, view);
-        if view.needs_erased(rules.regime) {
-            self.recipients.read_erased(rules.scope.brand, reading, Some(lines), view);
-        }
+    /// Takes a column of lines as the recipients at hand.
+    pub fn read_lines(&mut self, lines: &Bytes, question: &Question, view: &View) {
+        self.recipients.read_lines(lines, question.reading(view), view);
     }
 
-    /// Takes a column of integers as the recipients at hand, marks of erasures
-    /// included.
-    pub fn read_ids(
+    /// Takes a column of integers as the recipients at hand.
+    pub fn read_ids(&mut self, ids: impl Iterator<Item = u64>, question: &Question, view: &View) {
+        self.recipients.read_ids(ids, question.reading(view), view);
+    }
+
+    /// Decides on the recipients at hand, for each scope of the question.
+    ///
+    /// # Errors
+    /// [`FilterError`]; nothing is permitted then, in any scope.
+    pub fn filter(
         &mut self,
-        ids: impl Iterator<Item = u64>,
-        reading: Reading,
-        rules: &ScopeRules,
         view: &View,
-    ) {
-        self.recipients.read_ids(ids, reading);
-        if view.needs_erased(rules.regime) {
-            self.recipients.read_erased(rules.scope.brand, reading, None, view);
-        }
+        question: &Question,
+    ) -> Result<Vec<Verdicts>, FilterError> {
+        let bytes = self.recipients.len().div_ceil(8);
+        self.decide(view, question, |words| {
+            let mut bits: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            bits.truncate(bytes);
+            bits
+        })
     }
 
-    /// Decides on the recipients at hand.
+    /// Decides on an audience: a bitmap in, the permitted bitmap out, for each
+    /// scope of the question.
     ///
     /// # Errors
-    /// [`FilterError`]; nothing is permitted then.
-    pub fn filter(&mut self, view: &View, question: Question) -> Result<Verdicts, FilterError> {
-        let (rules, planes) = scope(view, question)?;
-        let count = self.recipients.len();
-        self.words.clear();
-        self.words.resize(count.div_ceil(64), 0);
-        if let Some(plane) = planes.plane(PlaneRole::Verdict) {
-            plane.probe(&self.recipients.ids, &mut self.words);
-        }
-        if rules.regime != Regime::OptIn {
-            self.words.iter_mut().for_each(|word| *word = !*word);
-        }
-        mask_tail(&mut self.words, count);
-        for (word, invalid) in self.words.iter_mut().zip(&self.recipients.invalid) {
-            *word &= !invalid;
-        }
-
-        let mut verdicts = Verdicts { recipients: count, ..Verdicts::default() };
-        let mut open = Vec::new();
-        if question.reasons {
-            open.resize(count, 0);
-        }
-        self.refuse_erased(&view.erased, &mut open);
-        if question.deduplicate {
-            self.refuse_seen(question.kind, &mut open)?;
-        }
-        verdicts.permitted = self.words.iter().map(|word| u64::from(word.count_ones())).sum();
-        verdicts.bits = self.words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        verdicts.bits.truncate(count.div_ceil(8));
-        if question.reasons {
-            self.explain(&mut open, planes, rules)?;
-            open.iter().for_each(|reason| {
-                if let Some(count) = verdicts.counts.get_mut(usize::from(*reason)) {
-                    *count += 1;
-                }
-            });
-            verdicts.reasons = open;
-        }
-        Ok(verdicts)
-    }
-
-    /// Decides on an audience: a bitmap in, the permitted bitmap out.
-    ///
-    /// # Errors
-    /// [`FilterError`]; nothing is permitted then.
+    /// [`FilterError`]; nothing is permitted then, in any scope.
     pub fn filter_audience(
         &mut self,
         view: &View,
-        question: Question,
+        question: &Question,
         audience: &RoaringTreemap,
-    ) -> Result<Verdicts, FilterError> {
-        let (rules, planes) = scope(view, question)?;
-        let by_member = question.reasons || !view.erased.is_empty();
-        let (mut verdicts, permitted) = if by_member {
-            let reading = Reading { kind: question.kind, region: None, regime: rules.regime };
-            self.read_ids(audience.iter(), reading, rules, view);
-            let verdicts = self.filter(view, question)?;
-            let words = &self.words;
-            let permitted = audience
-                .iter()
-                .enumerate()
-                .filter(|(at, _)| words.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1))
-                .map(|(_, member)| member)
-                .collect();
-            (verdicts, permitted)
-        } else {
+    ) -> Result<Vec<Verdicts>, FilterError> {
+        if question.reasons || question.reading(view).needs_erased(view) {
+            self.read_ids(audience.iter(), question, view);
+            return self.decide(view, question, |words| {
+                let is_permitted = |at: usize| bit(words, at);
+                serialized(
+                    &audience
+                        .iter()
+                        .enumerate()
+                        .filter(|(at, _)| is_permitted(*at))
+                        .map(|(_, member)| member)
+                        .collect(),
+                )
+            });
+        }
+        let recipients = usize::try_from(audience.len()).unwrap_or(usize::MAX);
+        self.seen.reserve(question.scopes.len());
+        let mut all = Vec::with_capacity(question.scopes.len());
+        for (at, scope) in question.scopes.iter().enumerate() {
+            let (rules, planes) = scope_of(view, *scope, question.kind)?;
             let mut permitted = permitted_of(audience, planes, rules, question.kind);
             if question.deduplicate {
-                permitted -= &self.seen_ids;
-                self.seen_ids |= &permitted;
+                let seen = self.seen.scope_mut(at).ok_or(FilterError::NoScope)?;
+                seen.keep_new(&mut permitted);
                 self.check_seen(question.kind)?;
             }
-            let recipients = usize::try_from(audience.len()).unwrap_or(usize::MAX);
-            let verdicts =
-                Verdicts { recipients, permitted: permitted.len(), ..Verdicts::default() };
-            (verdicts, permitted)
-        };
-        verdicts.bits.clear();
-        // Writing into memory fails only for want of it, which aborts anyway;
-        // a short bitmap would not parse, so the client permits nobody.
-        drop(permitted.serialize_into(&mut verdicts.bits));
-        Ok(verdicts)
+            all.push(Verdicts {
+                recipients,
+                permitted: permitted.len(),
+                bits: serialized(&permitted),
+                ..Verdicts::default()
+            });
+        }
+        Ok(all)
     }
 
     /// Gives back the memory of a long batch: a stream may stay open for days.
@@ -214,6 +184,70 @@ impl Session {
         self.refused.places.shrink_to(KEPT);
     }
 
+    /// Decides on the recipients at hand for each scope; `bits` makes of the
+    /// permitted what the answer carries.
+    fn decide(
+        &mut self,
+        view: &View,
+        question: &Question,
+        bits: impl Fn(&[u64]) -> Vec<u8>,
+    ) -> Result<Vec<Verdicts>, FilterError> {
+        self.seen.reserve(question.scopes.len());
+        let mut all = Vec::with_capacity(question.scopes.len());
+        for at in 0..question.scopes.len() {
+            let mut verdicts = self.decide_in(view, question, at)?;
+            verdicts.bits = bits(&self.words);
+            all.push(verdicts);
+        }
+        Ok(all)
+    }
+
+    /// Decides for the scope at this place of the question; who is permitted
+    /// is left in `words`.
+    fn decide_in(
+        &mut self,
+        view: &View,
+        question: &Question,
+        at: usize,
+    ) -> Result<Verdicts, FilterError> {
+        let position = question.scopes.get(at).ok_or(FilterError::NoScope)?;
+        let (rules, planes) = scope_of(view, *position, question.kind)?;
+        let count = self.recipients.len();
+        self.words.clear();
+        self.words.resize(count.div_ceil(64), 0);
+        if let Some(plane) = planes.plane(PlaneRole::Verdict) {
+            plane.probe(&self.recipients.ids, &mut self.words);
+        }
+        if rules.regime.permits_unknown() {
+            self.words.iter_mut().for_each(|word| *word = !*word);
+        }
+        mask_tail(&mut self.words, count);
+        for (word, invalid) in self.words.iter_mut().zip(self.recipients.invalid(rules.regime)) {
+            *word &= !invalid;
+        }
+
+        let mut verdicts = Verdicts { recipients: count, ..Verdicts::default() };
+        if question.reasons {
+            verdicts.reasons.resize(count, 0);
+        }
+        if rules.regime.permits_unknown() {
+            self.refuse_erased(&view.erased, &mut verdicts.reasons);
+        }
+        if question.deduplicate {
+            self.refuse_seen(question.kind, at, &mut verdicts.reasons)?;
+        }
+        verdicts.permitted = self.words.iter().map(|word| u64::from(word.count_ones())).sum();
+        if question.reasons {
+            self.explain(&mut verdicts.reasons, planes, rules.regime)?;
+            for reason in &verdicts.reasons {
+                if let Some(count) = verdicts.counts.get_mut(usize::from(*reason)) {
+                    *count += 1;
+                }
+            }
+        }
+        Ok(verdicts)
+    }
+
     fn refuse_erased(&mut self, erased: &Erased, reasons: &mut [u8]) {
         for (at, marks) in self.recipients.erased.iter().enumerate() {
             if erased.refuses(marks) {
@@ -222,21 +256,19 @@ impl Session {
         }
     }
 
-    fn refuse_seen(&mut self, kind: ContactKind, reasons: &mut [u8]) -> Result<(), FilterError> {
+    fn refuse_seen(
+        &mut self,
+        kind: ContactKind,
+        scope: usize,
+        reasons: &mut [u8],
+    ) -> Result<(), FilterError> {
+        let seen = self.seen.scope_mut(scope).ok_or(FilterError::NoScope)?;
         for at in 0..self.words.len() {
             let mut left = self.words.get(at).copied().unwrap_or(0);
             while left != 0 {
                 let place = at * 64 + left.trailing_zeros() as usize;
                 left &= left - 1;
-                let is_new = if kind.is_direct() {
-                    self.recipients.ids.get(place).is_none_or(|id| self.seen_ids.insert(*id))
-                } else {
-                    // By fingerprint also where an ordinal is known: an address
-                    // may become registered between two batches.
-                    let text = self.recipients.fingerprints.get(place);
-                    text.is_none_or(|text| self.seen_texts.insert(*text))
-                };
-                if !is_new {
+                if !seen.insert(&self.recipients, kind, place) {
                     refuse(&mut self.words, reasons, place, Reason::Duplicate);
                 }
             }
@@ -245,9 +277,7 @@ impl Session {
     }
 
     fn check_seen(&self, kind: ContactKind) -> Result<(), FilterError> {
-        let ids = if kind == ContactKind::Phone { MAX_SEEN_PHONES } else { MAX_SEEN_CONTACT_IDS };
-        let over = self.seen_texts.len() > MAX_SEEN_TEXTS || self.seen_ids.len() > ids;
-        if over { Err(FilterError::SeenLimit) } else { Ok(()) }
+        if self.seen.is_over(kind) { Err(FilterError::SeenLimit) } else { Ok(()) }
     }
 
     /// Fills in the reason of every recipient that has none yet.
@@ -255,17 +285,17 @@ impl Session {
         &mut self,
         reasons: &mut [u8],
         planes: &KindPlanes,
-        rules: &ScopeRules,
+        regime: Regime,
     ) -> Result<(), FilterError> {
+        let invalid = self.recipients.invalid(regime);
         let refused = &mut self.refused;
         refused.ids.clear();
         refused.places.clear();
         let ids = self.recipients.ids.iter();
         for (at, (reason, id)) in reasons.iter_mut().zip(ids).enumerate() {
-            let permitted = self.words.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1);
-            if permitted {
+            if bit(&self.words, at) {
                 *reason = Reason::Permitted as u8;
-            } else if self.recipients.is_invalid(at) {
+            } else if bit(invalid, at) {
                 *reason = Reason::InvalidRecipient as u8;
             } else if *reason == 0 {
                 refused.ids.push(*id);
@@ -275,7 +305,7 @@ impl Session {
         for (reason, plane) in planes.reasons() {
             refused.settle(reason, plane, reasons);
         }
-        if rules.regime == Regime::OptIn {
+        if !regime.permits_unknown() {
             refused.rest(reasons, Reason::NoConsent);
         } else if !refused.ids.is_empty() {
             return Err(FilterError::Contradiction);
@@ -292,7 +322,7 @@ impl Refused {
         plane.probe(&self.ids, &mut self.words);
         let mut kept = 0;
         for at in 0..self.ids.len() {
-            let member = self.words.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1);
+            let member = bit(&self.words, at);
             let (Some(id), Some(place)) = (self.ids.get(at).copied(), self.places.get(at).copied())
             else {
                 break;
@@ -325,19 +355,12 @@ impl Refused {
     }
 }
 
-impl View {
-    /// Whether a batch in a scope of this regime must look for marks of
-    /// erasures: where unknown is permitted, and erasures exist.
-    #[must_use]
-    pub fn needs_erased(&self, regime: Regime) -> bool {
-        regime != Regime::OptIn && !self.erased.is_empty()
-    }
-}
-
-fn scope(view: &View, question: Question) -> Result<(&ScopeRules, &KindPlanes), FilterError> {
-    let rules = view.rules(question.scope);
-    let planes = view.planes.of(question.scope, question.kind);
-    rules.zip(planes).ok_or(FilterError::NoScope)
+fn scope_of(
+    view: &View,
+    scope: usize,
+    kind: ContactKind,
+) -> Result<(&ScopeRules, &KindPlanes), FilterError> {
+    view.rules(scope).zip(view.planes.of(scope, kind)).ok_or(FilterError::NoScope)
 }
 
 fn permitted_of(
@@ -349,7 +372,7 @@ fn permitted_of(
     let in_plane = planes
         .plane(PlaneRole::Verdict)
         .map_or_else(RoaringTreemap::new, |plane| plane.intersect(audience));
-    if rules.regime == Regime::OptIn {
+    if !rules.regime.permits_unknown() {
         // No number outside the range was ever granted, but A1 does not lean on that.
         return match kind {
             ContactKind::Phone
@@ -370,8 +393,20 @@ fn permitted_of(
     }
 }
 
+fn serialized(bitmap: &RoaringTreemap) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(bitmap.serialized_size());
+    // Writing into memory fails only for want of it, which aborts anyway; a
+    // short bitmap would not parse, so the client permits nobody.
+    drop(bitmap.serialize_into(&mut bytes));
+    bytes
+}
+
+fn bit(words: &[u64], at: usize) -> bool {
+    words.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
+}
+
 /// Clears the bits past the last recipient.
-fn mask_tail(words: &mut [u64], count: usize) {
+pub(super) fn mask_tail(words: &mut [u64], count: usize) {
     if let Some(last) = words.last_mut()
         && !count.is_multiple_of(64)
     {

@@ -19,11 +19,15 @@ mod plane_leaf;
 mod plane_probe;
 mod plane_roaring;
 mod prefetch;
+pub mod reach;
 pub mod recipients;
+pub mod seen;
 pub mod view;
 
 #[cfg(test)]
 mod directory_tests;
+#[cfg(test)]
+mod filter_tests;
 #[cfg(test)]
 mod page_tests;
 #[cfg(test)]

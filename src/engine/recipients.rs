@@ -16,7 +16,7 @@ use crate::domain::{
 
 /// Stands in for the contact ID of a recipient that has none: no such address
 /// is registered, or it is no address. It is no member of a plane of ordinals;
-/// for the other kinds [`Recipients::is_invalid`] tells.
+/// for the other kinds [`Recipients::invalid`] tells.
 const NO_ID: u64 = directory::NONE;
 
 /// The recipients of one batch, resolved. Kept by a stream from batch to batch,
@@ -26,7 +26,9 @@ pub struct Recipients {
     /// Contact IDs, in the order of the recipients.
     pub(super) ids: Vec<u64>,
     /// One bit a recipient: not an address of the kind.
-    pub(super) invalid: Vec<u64>,
+    invalid: Vec<u64>,
+    /// The same for scopes where unknown is permitted, if it differs there.
+    implausible: Vec<u64>,
     /// For kinds with a directory: the addresses' fingerprints.
     pub(super) fingerprints: Vec<Fingerprint>,
     /// With erasures known: the fingerprints of their marks, brand's and all brands'.
@@ -34,16 +36,28 @@ pub struct Recipients {
     text: String,
 }
 
-/// How recipients are to be read.
+/// How recipients are to be read, for one scope or several.
 #[derive(Clone, Copy, Debug)]
-pub struct Reading {
+pub(super) struct Reading {
+    /// The brand whose marks of erasures count, beside those of all brands.
+    pub brand: BrandId,
     /// The kind of all of them.
     pub kind: ContactKind,
     /// The region of national phone spellings.
     pub region: Option<Region>,
-    /// The regime of the scope: where unknown is permitted, an integer that
-    /// cannot be a phone number must not pass for an unknown one (R1).
-    pub regime: Regime,
+    /// Whether a scope permits the unknown: there, an integer that cannot be a
+    /// phone number must not pass for an unknown one (R1), and marks of
+    /// erasures count (R11).
+    pub permits_unknown: bool,
+    /// Whether a scope refuses the unknown.
+    pub refuses_unknown: bool,
+}
+
+impl Reading {
+    /// Whether marks of erasures must be looked for. Free while there are none.
+    pub fn needs_erased(&self, view: &View) -> bool {
+        self.permits_unknown && !view.erased.is_empty()
+    }
 }
 
 impl Recipients {
@@ -59,9 +73,14 @@ impl Recipients {
         self.ids.is_empty()
     }
 
-    /// Whether a recipient is not an address of the kind.
-    pub(super) fn is_invalid(&self, at: usize) -> bool {
-        self.invalid.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
+    /// One bit a recipient: not an address of the kind, as a scope of this
+    /// regime reads it.
+    pub(super) fn invalid(&self, regime: Regime) -> &[u64] {
+        if regime.permits_unknown() && !self.implausible.is_empty() {
+            &self.implausible
+        } else {
+            &self.invalid
+        }
     }
 
     pub(super) fn shrink(&mut self, kept: usize) {
@@ -74,37 +93,38 @@ impl Recipients {
     fn clear(&mut self) {
         self.ids.clear();
         self.invalid.clear();
+        self.implausible.clear();
         self.fingerprints.clear();
         self.erased.clear();
     }
 
     /// Takes a column of phones or contact IDs.
-    pub fn read_ids(&mut self, ids: impl Iterator<Item = u64>, reading: Reading) {
+    pub(super) fn read_ids(
+        &mut self,
+        ids: impl Iterator<Item = u64>,
+        reading: Reading,
+        view: &View,
+    ) {
         self.clear();
         self.ids.extend(ids);
-        if reading.kind != ContactKind::Phone {
-            return;
+        if reading.kind == ContactKind::Phone {
+            // Two loops rather than a test in one: the first compiles to a
+            // compare and a shift per number.
+            if reading.refuses_unknown {
+                mark(&self.ids, &mut self.invalid, |id| !in_e164_range(id));
+            }
+            if reading.permits_unknown {
+                mark(&self.ids, &mut self.implausible, |id| !plausible(id));
+            }
         }
-        // Two loops rather than a test in one: the first compiles to a compare
-        // and a shift per number.
-        if reading.regime == Regime::OptIn {
-            self.mark_invalid(|id| !in_e164_range(id));
-        } else {
-            self.mark_invalid(|id| !plausible(id));
+        if reading.needs_erased(view) {
+            self.read_erased(None, reading, view);
         }
-    }
-
-    fn mark_invalid(&mut self, is_invalid: impl Fn(u64) -> bool) {
-        self.invalid.extend(self.ids.chunks(64).map(|ids| {
-            ids.iter()
-                .enumerate()
-                .fold(0, |word, (bit, id)| word | u64::from(is_invalid(*id)) << bit)
-        }));
     }
 
     /// Takes a column of lines. A line that is no address becomes an invalid
     /// recipient in its place.
-    pub fn read_lines(&mut self, lines: &Bytes, reading: Reading, view: &View) {
+    pub(super) fn read_lines(&mut self, lines: &Bytes, reading: Reading, view: &View) {
         self.clear();
         let has_directory = view.directory(reading.kind).is_some();
         for_each_line(lines, |line| {
@@ -144,19 +164,15 @@ impl Recipients {
         if let Some(directory) = view.directory(reading.kind) {
             directory.resolve(&self.fingerprints, &mut self.ids);
         }
+        if reading.needs_erased(view) {
+            self.read_erased(Some(lines), reading, view);
+        }
     }
 
-    /// Finds the fingerprints under which erasures would be marked. Only asked
-    /// for where erasures exist and unknown is permitted (R11).
-    pub fn read_erased(
-        &mut self,
-        brand: BrandId,
-        reading: Reading,
-        lines: Option<&Bytes>,
-        view: &View,
-    ) {
+    /// Finds the fingerprints under which erasures would be marked (R11).
+    fn read_erased(&mut self, lines: Option<&Bytes>, reading: Reading, view: &View) {
         let marks = |address: &[u8]| {
-            [brand, BrandId::ALL]
+            [reading.brand, BrandId::ALL]
                 .map(|brand| view.secret.erased_fingerprint(brand, reading.kind, address))
         };
         let Some(lines) = lines.filter(|_| !reading.kind.is_direct()) else {
@@ -173,6 +189,13 @@ impl Recipients {
             self.erased.push(found.unwrap_or_default());
         });
     }
+}
+
+/// Packs one bit an ID.
+fn mark(ids: &[u64], words: &mut Vec<u64>, is_marked: impl Fn(u64) -> bool) {
+    words.extend(ids.chunks(64).map(|ids| {
+        ids.iter().enumerate().fold(0, |word, (bit, id)| word | u64::from(is_marked(*id)) << bit)
+    }));
 }
 
 /// The number of lines: the newlines, plus one if the last byte is not one.

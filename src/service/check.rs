@@ -13,6 +13,7 @@ use crate::{
         address::Accept,
         contact::{Address, ContactRef},
         reason::Reason,
+        scope::Scope,
     },
     engine::{filter::Session, view::View},
     proto::v1::{CheckRequest, CheckResponse, LedgerRecord},
@@ -25,8 +26,10 @@ impl Services {
         let scope = request.scope.ok_or_else(|| invalid("scope", "name the scope"))?;
         let kind = convert::kind(contact.kind, "contact.kind")?;
         let current = self.published.load();
+        let scope = named_scope(&current, &request.brand, &scope, "scope", kind)?;
         let asked = Asked {
-            scope: named_scope(&current, &request.brand, &scope, "scope", kind)?,
+            brand: scope.brand,
+            scopes: vec![scope],
             kind,
             region: convert::region(&contact.default_region, "contact.default_region")?,
             reasons: true,
@@ -42,7 +45,7 @@ impl Services {
         let address = convert::address(Some(&contact), Accept::Valid).ok();
         let reason = decide(&view, &asked, address.as_ref())?;
         let record = if request.include_record {
-            tokio::task::block_in_place(|| self.record(&view, &asked, address))?
+            tokio::task::block_in_place(|| self.record(&view, &scope, address))?
         } else {
             None
         };
@@ -61,10 +64,10 @@ impl Services {
     fn record(
         &self,
         view: &View,
-        asked: &Asked,
+        scope: &Scope,
         address: Option<Address>,
     ) -> Result<Option<LedgerRecord>, Status> {
-        let Some((address, rules)) = address.zip(view.policy.rules(&asked.scope)) else {
+        let Some((address, rules)) = address.zip(view.policy.rules(scope)) else {
             return Ok(None);
         };
         let ledger = self.reader.ledger()?;
@@ -81,24 +84,25 @@ impl Services {
 
 fn decide(view: &View, asked: &Asked, address: Option<&Address>) -> Result<Reason, Status> {
     let Some(address) = address else { return Ok(Reason::InvalidRecipient) };
-    let (question, reading, rules) = asked.of(view).ok_or_else(|| {
+    let question = asked.of(view).map_err(|_| {
         status(Code::NotFound, "NOT_DECLARED", "the policy no longer has this scope")
     })?;
     let mut session = Session::default();
     match address {
         Address::Phone(id) | Address::ContactId(id) => {
-            session.read_ids([*id].into_iter(), reading, rules, view);
+            session.read_ids([*id].into_iter(), &question, view);
         }
         Address::Email(text) | Address::ExternalId(text) => {
             let line = bytes::Bytes::copy_from_slice(text.as_bytes());
-            session.read_lines(&line, reading, rules, view);
+            session.read_lines(&line, &question, view);
         }
     }
-    let verdicts = session.filter(view, question).map_err(|error| {
+    let verdicts = session.filter(view, &question).map_err(|error| {
         tracing::error!(?error, "a recipient could not be decided on");
         status(Code::Internal, "UNDECIDED", "the server failed; nothing is permitted")
     })?;
-    let reason = verdicts.reasons.first().and_then(|tag| Reason::from_tag(*tag));
+    let tag = verdicts.first().and_then(|verdicts| verdicts.reasons.first());
+    let reason = tag.and_then(|tag| Reason::from_tag(*tag));
     reason.ok_or_else(|| {
         status(Code::Internal, "UNDECIDED", "the server failed; nothing is permitted")
     })

@@ -6,7 +6,7 @@ use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 
 use super::{
     Services,
-    question::{Asked, revision},
+    question::{Asked, revision, scope_name},
     status::{invalid, status},
 };
 use crate::{
@@ -89,9 +89,9 @@ async fn run(
         return Err(invalid("options", "the first message of a stream must be its options"));
     };
     let asked = Asked::read(&services.published.load(), options)?;
-    let _ticket = services.streams.enter(asked.scope.brand);
-    let mut stream =
-        Stream { services, asked, session: Session::default(), totals: Totals::default() };
+    let _ticket = services.streams.enter(asked.brand);
+    let totals = Totals::of(asked.scopes.len());
+    let mut stream = Stream { services, asked, session: Session::default(), totals };
     while let Some(request) = requests.message().await? {
         let batch = match request.message {
             Some(filter_request::Message::Batch(batch)) => batch,
@@ -154,9 +154,12 @@ impl Stream<'_> {
         };
         match verdicts {
             Ok(verdicts) => {
-                self.services.streams.answered(verdicts.recipients);
+                let recipients = verdicts.first().map_or(0, |verdicts| verdicts.recipients);
+                self.services.streams.answered(recipients);
                 self.totals.add(&verdicts, answer.revision.as_ref());
-                answer.scopes = vec![scope_answer(verdicts, self.asked.reasons)];
+                let reasons = self.asked.reasons;
+                let answers = verdicts.into_iter().map(|it| scope_answer(it, reasons));
+                answer.scopes = answers.collect();
             }
             Err((code, field, message)) => {
                 self.totals.refused += 1;
@@ -167,10 +170,12 @@ impl Stream<'_> {
         answer
     }
 
-    fn decide(&mut self, view: &View, batch: RecipientBatch) -> Result<Verdicts, Refused> {
-        let count = self.check_columns(&batch)?;
-        let _room = reserve(self.services, &batch, count)?;
-        if count > caps::LONG_BATCH {
+    fn decide(&mut self, view: &View, batch: RecipientBatch) -> Result<Vec<Verdicts>, Refused> {
+        let scopes = self.asked.scopes.len();
+        let (field, count) = self.check_columns(&batch)?;
+        self.check_answer(&batch, field, count)?;
+        let _room = reserve(self.services, &batch, count, scopes)?;
+        if count * scopes > caps::LONG_BATCH {
             tokio::task::block_in_place(|| {
                 let verdicts = self.filter(view, &batch);
                 self.session.shrink();
@@ -182,8 +187,8 @@ impl Stream<'_> {
     }
 
     /// Checks that at most one column is filled, that it fits the kind, and
-    /// that the count is right; returns the count.
-    fn check_columns(&self, batch: &RecipientBatch) -> Result<usize, Refused> {
+    /// that the count is right; returns the column's name and the count.
+    fn check_columns(&self, batch: &RecipientBatch) -> Result<(&'static str, usize), Refused> {
         let filled = [
             !batch.phones.is_empty(),
             !batch.contact_ids.is_empty(),
@@ -223,29 +228,59 @@ impl Stream<'_> {
             let what = format!("count says {}, and {field} has {count}", batch.count);
             return Err((BatchErrorCode::CountMismatch, "count", what));
         }
-        Ok(count)
+        Ok((field, count))
     }
 
-    fn filter(&mut self, view: &View, batch: &RecipientBatch) -> Result<Verdicts, Refused> {
-        let Some((question, reading, rules)) = self.asked.of(view) else {
-            let what =
-                format!("policy \"{}\" no longer has the stream's scope", view.policy.version());
-            return Err((BatchErrorCode::ScopeGone, "", what));
+    /// Checks that the answers for all scopes together are within bounds.
+    fn check_answer(
+        &self,
+        batch: &RecipientBatch,
+        field: &'static str,
+        count: usize,
+    ) -> Result<(), Refused> {
+        let scopes = self.asked.scopes.len();
+        let over = |size: usize, unit: &str, cap: usize| {
+            let what = format!(
+                "{size} {unit} in {scopes} scopes; {unit} times scopes may be at most {cap}: \
+                 split the batch, or ask about fewer scopes"
+            );
+            Err((BatchErrorCode::TooManyRecipients, field, what))
         };
+        let is_long = self.asked.reasons || !batch.roaring.is_empty();
+        if is_long && count * scopes > caps::BATCH_VERDICTS {
+            return over(count, "recipients", caps::BATCH_VERDICTS);
+        }
+        if batch.roaring.len() * scopes > caps::AUDIENCE_BYTES {
+            return over(batch.roaring.len(), "bytes", caps::AUDIENCE_BYTES);
+        }
+        Ok(())
+    }
+
+    fn filter(&mut self, view: &View, batch: &RecipientBatch) -> Result<Vec<Verdicts>, Refused> {
+        let question = self.asked.of(view).map_err(|gone| {
+            let policy = &view.policy;
+            let what = format!(
+                "policy \"{}\" no longer has the stream's scope {} for contacts of kind {}",
+                policy.version(),
+                scope_name(policy, &gone),
+                self.asked.kind.name()
+            );
+            (BatchErrorCode::ScopeGone, "", what)
+        })?;
         let session = &mut self.session;
         let verdicts = if !batch.roaring.is_empty() {
             let audience =
                 read_audience(&batch.roaring, caps::AUDIENCE_MEMBERS).map_err(bad_audience)?;
-            session.filter_audience(view, question, &audience)
+            session.filter_audience(view, &question, &audience)
         } else {
             if !batch.phones.is_empty() {
-                session.read_ids(batch.phones.iter(), reading, rules, view);
+                session.read_ids(batch.phones.iter(), &question, view);
             } else if !batch.contact_ids.is_empty() {
-                session.read_ids(batch.contact_ids.iter(), reading, rules, view);
+                session.read_ids(batch.contact_ids.iter(), &question, view);
             } else {
-                session.read_lines(&batch.lines, reading, rules, view);
+                session.read_lines(&batch.lines, &question, view);
             }
-            session.filter(view, question)
+            session.filter(view, &question)
         };
         verdicts.map_err(|error| match error {
             FilterError::SeenLimit => (
@@ -267,10 +302,12 @@ fn reserve<'s>(
     services: &'s Services,
     batch: &RecipientBatch,
     count: usize,
+    scopes: usize,
 ) -> Result<tokio::sync::SemaphorePermit<'s>, Refused> {
-    // Per recipient: an ID, a fingerprint, a reason, the refused columns.
-    let kib = (batch.lines.len() + batch.roaring.len() + count * 48) / 1_024 + 1;
-    let permits = u32::try_from(kib).unwrap_or(u32::MAX);
+    // Once: an ID, a fingerprint, the refused columns. In each scope: a reason
+    // and a bit, or two bytes of the permitted bitmap and its containers.
+    let bytes = batch.lines.len() + batch.roaring.len() * (1 + scopes) + count * (48 + 4 * scopes);
+    let permits = u32::try_from(bytes / 1_024 + 1).unwrap_or(u32::MAX);
     services.room.try_acquire_many(permits).map_err(|_| {
         let what = "the server filters as much as its memory allows; send the batch again later";
         (BatchErrorCode::Overloaded, "", what.to_owned())
@@ -313,23 +350,36 @@ fn reason_counts(counts: &[u64; Reason::TABLE]) -> Vec<ReasonCount> {
 }
 
 /// What a stream has answered so far.
-#[derive(Default)]
 struct Totals {
     batches: u64,
     refused: u64,
-    recipients: u64,
-    permitted: u64,
-    counts: [u64; Reason::TABLE],
+    scopes: Vec<ScopeTotals>,
     first: Option<v1::Revision>,
     last: Option<v1::Revision>,
 }
 
+/// What a stream has answered in one scope.
+#[derive(Clone, Default)]
+struct ScopeTotals {
+    recipients: u64,
+    permitted: u64,
+    counts: [u64; Reason::TABLE],
+}
+
 impl Totals {
-    fn add(&mut self, verdicts: &Verdicts, revision: Option<&v1::Revision>) {
+    /// Nothing yet, in so many scopes.
+    fn of(scopes: usize) -> Self {
+        let scopes = vec![ScopeTotals::default(); scopes];
+        Self { batches: 0, refused: 0, scopes, first: None, last: None }
+    }
+
+    fn add(&mut self, verdicts: &[Verdicts], revision: Option<&v1::Revision>) {
         self.batches += 1;
-        self.recipients += verdicts.recipients as u64;
-        self.permitted += verdicts.permitted;
-        self.counts.iter_mut().zip(verdicts.counts).for_each(|(sum, count)| *sum += count);
+        for (total, verdicts) in self.scopes.iter_mut().zip(verdicts) {
+            total.recipients += verdicts.recipients as u64;
+            total.permitted += verdicts.permitted;
+            total.counts.iter_mut().zip(verdicts.counts).for_each(|(sum, count)| *sum += count);
+        }
         self.last = revision.cloned();
         if self.first.is_none() {
             self.first.clone_from(&self.last);
@@ -337,14 +387,15 @@ impl Totals {
     }
 
     fn summary(&self, reasons: bool) -> FilterSummary {
+        let scope = |total: &ScopeTotals| ScopeSummary {
+            recipients: total.recipients,
+            permitted: total.permitted,
+            reason_counts: if reasons { reason_counts(&total.counts) } else { Vec::new() },
+        };
         FilterSummary {
             batches: self.batches,
             refused_batches: self.refused,
-            scopes: vec![ScopeSummary {
-                recipients: self.recipients,
-                permitted: self.permitted,
-                reason_counts: if reasons { reason_counts(&self.counts) } else { Vec::new() },
-            }],
+            scopes: self.scopes.iter().map(scope).collect(),
             first_revision: self.first.clone(),
             last_revision: self.last.clone(),
         }

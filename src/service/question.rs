@@ -12,15 +12,17 @@ use crate::{
         address::Region,
         contact::ContactKind,
         policy::Policy,
-        scope::{Scope, ScopeRules},
+        scope::{BrandId, Scope},
     },
-    engine::{filter::Question, recipients::Reading, view::View},
+    engine::{filter::Question, view::View},
     proto::v1,
 };
 
 /// A question that is asked of every batch of a stream.
 pub(super) struct Asked {
-    pub scope: Scope,
+    pub brand: BrandId,
+    /// All of the brand, no two the same.
+    pub scopes: Vec<Scope>,
     pub kind: ContactKind,
     pub region: Option<Region>,
     pub reasons: bool,
@@ -34,16 +36,24 @@ impl Asked {
     pub fn read(view: &View, options: v1::FilterOptions) -> Result<Self, Status> {
         let form = v1::AnswerForm::try_from(options.answer_form)
             .map_err(|_| invalid("answer_form", "this form is unknown to the server"))?;
-        let [scope] = options.scopes.as_slice() else {
-            return Err(invalid(
-                "scopes",
-                format!("name {} scope, not {}", caps::FILTER_SCOPES, options.scopes.len()),
-            ));
-        };
+        if !(1..=caps::FILTER_SCOPES).contains(&options.scopes.len()) {
+            let what =
+                format!("name 1 to {} scopes, not {}", caps::FILTER_SCOPES, options.scopes.len());
+            return Err(invalid("scopes", what));
+        }
         let kind = convert::kind(options.contact_kind, "contact_kind")?;
-        let scope = named_scope(view, &options.brand, scope, "scopes", kind)?;
+        let mut scopes = Vec::with_capacity(options.scopes.len());
+        for (at, scope) in options.scopes.iter().enumerate() {
+            let named = named_scope(view, &options.brand, scope, &format!("scopes[{at}]"), kind)?;
+            if let Some(first) = scopes.iter().position(|earlier| *earlier == named) {
+                let what = format!("the same as scopes[{first}]; name each once");
+                return Err(invalid(&format!("scopes[{at}]"), what));
+            }
+            scopes.push(named);
+        }
         Ok(Self {
-            scope,
+            brand: view.policy.brand(&options.brand).map_err(|error| not_declared(&error))?,
+            scopes,
             kind,
             region: convert::region(&options.default_region, "default_region")?,
             reasons: form == v1::AnswerForm::Reasons,
@@ -52,26 +62,37 @@ impl Asked {
         })
     }
 
-    /// The question as this view understands it; none if its policy no longer
-    /// has the scope, or no longer reaches this kind.
-    pub fn of<'v>(&self, view: &'v View) -> Option<(Question, Reading, &'v ScopeRules)> {
-        let position = view.policy.position(&self.scope)?;
-        let rules = view.rules(position)?;
-        if !view.policy.kinds(self.scope.channel).contains(&self.kind) {
-            return None;
-        }
-        let question = Question {
-            scope: position,
+    /// The question as this view understands it.
+    ///
+    /// # Errors
+    /// The first scope that its policy no longer has, or that no longer reaches
+    /// this kind. Then no scope is answered: half an answer would shift the
+    /// rest.
+    pub fn of(&self, view: &View) -> Result<Question, Scope> {
+        let position = |scope: &Scope| {
+            let reaches = view.policy.kinds(scope.channel).contains(&self.kind);
+            view.policy.position(scope).filter(|_| reaches).ok_or(*scope)
+        };
+        Ok(Question {
+            brand: self.brand,
+            scopes: self.scopes.iter().map(position).collect::<Result<_, _>>()?,
             kind: self.kind,
+            region: self.region,
             reasons: self.reasons,
             deduplicate: self.deduplicate,
-        };
-        Some((
-            question,
-            Reading { kind: self.kind, region: self.region, regime: rules.regime },
-            rules,
-        ))
+        })
     }
+}
+
+/// A scope for people: `individual/sms/marketing`. Names outlive the policy
+/// that declared them.
+pub(super) fn scope_name(policy: &Policy, scope: &Scope) -> String {
+    format!(
+        "{}/{}/{}",
+        scope.recipient_type.name(),
+        policy.channel_name(scope.channel),
+        policy.purpose_name(scope.purpose)
+    )
 }
 
 /// The scope of these names, for contacts of this kind.

@@ -170,7 +170,7 @@ impl Books {
         for rules in policy.scopes() {
             let before = present.rules(&rules.scope);
             let opens = before.is_some_and(|before| before.regime == Regime::OptIn)
-                && rules.regime != Regime::OptIn;
+                && rules.regime.permits_unknown();
             changes.insert(
                 rules.scope,
                 ScopeChange {

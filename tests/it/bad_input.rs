@@ -84,8 +84,9 @@ async fn wrong_options_are_refused_by_field() {
     let no_type = scope(RecipientType::Unspecified, "sms", "marketing");
     let cases = [
         ("scopes", FilterOptions { scopes: vec![], ..asked() }),
-        ("scopes", FilterOptions { scopes: vec![one.clone(), one], ..asked() }),
-        ("scopes.recipient_type", FilterOptions { scopes: vec![no_type], ..asked() }),
+        ("scopes", FilterOptions { scopes: vec![one.clone(); 17], ..asked() }),
+        ("scopes[1]", FilterOptions { scopes: vec![one.clone(), one.clone()], ..asked() }),
+        ("scopes[1].recipient_type", FilterOptions { scopes: vec![one, no_type], ..asked() }),
         ("contact_kind", FilterOptions { contact_kind: 0, ..asked() }),
         ("contact_kind", FilterOptions { contact_kind: 77, ..asked() }),
         // The channel reaches phones; a list of anything else is a mistake.

@@ -9,21 +9,21 @@ use tempfile::TempDir;
 use crate::process::{Process, run};
 
 /// A server process and a folder for files.
-struct Shell {
+pub struct Shell {
     folder: TempDir,
     _server: Process,
     endpoint: String,
 }
 
 /// What a command left.
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
 impl Ran {
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
     }
 
@@ -38,7 +38,7 @@ impl Ran {
     }
 
     /// Done, and nothing said that was not asked for: it runs in a pipe.
-    fn quietly(self) -> Self {
+    pub fn quietly(self) -> Self {
         assert_eq!((self.code, self.err.as_str()), (0, ""), "{}", self.out);
         self
     }
@@ -55,7 +55,7 @@ fn bare(arguments: &[&str], input: &str) -> Ran {
 }
 
 impl Shell {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (server, address): (_, SocketAddr) =
             Process::serve(&folder.path().join("data")).unwrap();
@@ -76,7 +76,7 @@ impl Shell {
     }
 
     /// Runs a command; words without spaces, split by them, then further arguments.
-    fn run(&self, words: &str, more: &[&str], input: &str) -> Ran {
+    pub fn run(&self, words: &str, more: &[&str], input: &str) -> Ran {
         let words = words.split_whitespace().chain(more.iter().copied());
         let all: Vec<&str> = words.chain(["--endpoint", &self.endpoint]).collect();
         bare(&all, input)

@@ -63,14 +63,15 @@ impl Summary {
         {
             self.waited += since.elapsed();
         }
+        let scope = verdicts.scope(0);
         for index in 0..verdicts.recipients() {
             // Reasons are small numbers, so they index the counts.
-            if let Some(count) = self.by_reason.get_mut(verdicts.reason(index) as usize) {
+            if let Some(count) = self.by_reason.get_mut(scope.reason(index) as usize) {
                 *count += 1;
             }
         }
         self.recipients += verdicts.recipients() as u64;
-        self.permitted += verdicts.permitted_count() as u64;
+        self.permitted += scope.permitted_count() as u64;
         self.blank_lines += batch.blank_lines;
         self.as_of_ms = verdicts.as_of_ms;
         self.last_revision.clone_from(&verdicts.revision);

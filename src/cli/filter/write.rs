@@ -50,13 +50,14 @@ impl Outputs {
 
     /// Writes the rows of a batch: permitted ones byte for byte.
     pub fn write(&mut self, batch: &Batch, verdicts: &Verdicts) -> io::Result<()> {
+        let scope = verdicts.scope(0);
         for (index, (row, missing)) in batch.rows().enumerate() {
-            if verdicts.is_permitted(index) {
+            if scope.is_permitted(index) {
                 if let Some(permitted) = &mut self.permitted {
                     permitted.write_all(row)?;
                 }
             } else if let Some(suppressed) = &mut self.suppressed {
-                let added = [reason_name(verdicts.reason(index)), ""];
+                let added = [reason_name(scope.reason(index)), ""];
                 match self.layout.delimiter {
                     Some(delimiter) => append(suppressed, row, delimiter, missing, added)?,
                     None => append(suppressed, &quoted(row), b',', 0, added)?,

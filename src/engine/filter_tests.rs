@@ -1,0 +1,137 @@
+//! What the scopes of one pass share, and what they must not.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests say what they expect by failing"
+)]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{
+    directory::Directory,
+    erased::Erased,
+    filter::{Question, Session, Verdicts},
+    view::{Directories, Planes, View},
+};
+use crate::domain::{
+    contact::ContactKind,
+    policy::{Names, Policy, STARTER},
+    reason::Reason,
+    scope::{BrandId, Regime},
+    secret::Secret,
+    time::Now,
+};
+
+const ERASED: u64 = 905_321_234_567;
+const STRANGER: u64 = 905_321_234_568;
+/// Digits enough for a number, of a country that does not exist.
+const IMPLAUSIBLE: u64 = 999_999_999_999;
+
+/// A view in which nobody is known, and one contact of each kind was erased: by
+/// the brand, and by all brands.
+fn view() -> View {
+    let policy = Policy::read(STARTER, Names::default()).unwrap();
+    let brand = policy.brand("main").unwrap();
+    let secret = Secret::from_bytes(&[7; Secret::BYTES]).unwrap();
+    let erased = [
+        secret.erased_fingerprint(brand, ContactKind::Phone, ERASED.to_string().as_bytes()),
+        secret.erased_fingerprint(BrandId::ALL, ContactKind::Email, b"gone@example.com"),
+    ];
+    View {
+        epoch: 1,
+        revision: 1,
+        now: Now { consents: 0, suppressions: 0 },
+        planes: Arc::new(Planes::empty(policy.scopes().len())),
+        policy: Arc::new(policy),
+        policy_revision: 1,
+        directories: Directories {
+            email: Directory::new().handle(),
+            external_id: Directory::new().handle(),
+            emails: 0,
+            external_ids: 0,
+            bytes: 0,
+        },
+        erased: Arc::new(Erased::new(erased, [])),
+        secret,
+    }
+}
+
+/// A question about one scope of each regime, in this order.
+fn question(view: &View, kind: ContactKind, regimes: &[Regime], reasons: bool) -> Question {
+    let channel = if kind == ContactKind::Email { "email" } else { "sms" };
+    let channel = view.policy.names().channel(channel).unwrap();
+    let position = |regime: &Regime| {
+        let of_regime = |rules: &crate::domain::scope::ScopeRules| {
+            rules.regime == *regime && rules.scope.channel == channel
+        };
+        view.policy.scopes().iter().position(of_regime).unwrap()
+    };
+    Question {
+        brand: view.policy.brand("main").unwrap(),
+        scopes: regimes.iter().map(position).collect(),
+        kind,
+        region: None,
+        reasons,
+        deduplicate: false,
+    }
+}
+
+const ALL: [Regime; 3] = [Regime::OptIn, Regime::OptOut, Regime::Exempt];
+
+fn reasons(verdicts: &[Verdicts]) -> Vec<Vec<Reason>> {
+    let reason = |tag: &u8| Reason::from_tag(*tag).unwrap();
+    verdicts.iter().map(|it| it.reasons.iter().map(reason).collect()).collect()
+}
+
+#[test]
+fn marks_of_erasures_and_impossible_numbers_count_only_where_unknown_is_permitted() {
+    let view = view();
+    let refused = vec![Reason::NoConsent; 3];
+    let picky = vec![Reason::Erased, Reason::Permitted, Reason::InvalidRecipient];
+    let numbers = [ERASED, STRANGER, IMPLAUSIBLE];
+    // Each regime first, last and alone.
+    for regimes in [&ALL[..], &[Regime::Exempt, Regime::OptIn], &[Regime::OptIn], &[Regime::OptOut]]
+    {
+        let question = question(&view, ContactKind::Phone, regimes, true);
+        let expected: Vec<_> = regimes
+            .iter()
+            .map(|regime| if *regime == Regime::OptIn { refused.clone() } else { picky.clone() })
+            .collect();
+        let mut session = Session::default();
+        session.read_ids(numbers.into_iter(), &question, &view);
+        assert_eq!(reasons(&session.filter(&view, &question).unwrap()), expected);
+        let audience = numbers.into_iter().collect();
+        let verdicts = session.filter_audience(&view, &question, &audience).unwrap();
+        assert_eq!(reasons(&verdicts), expected);
+        for (verdicts, regime) in verdicts.iter().zip(regimes) {
+            let permitted = roaring::RoaringTreemap::deserialize_from(&verdicts.bits[..]).unwrap();
+            let due = (*regime != Regime::OptIn).then_some(STRANGER);
+            assert!(permitted.iter().eq(due), "{regime}: {permitted:?}");
+        }
+    }
+}
+
+#[test]
+fn erased_lines_are_found_in_each_scope_that_permits_unknown() {
+    let view = view();
+    let question = question(&view, ContactKind::Email, &ALL, true);
+    let mut session = Session::default();
+    let lines = Bytes::from_static(b"Gone@Example.com\nother@example.com\nno address\n");
+    session.read_lines(&lines, &question, &view);
+    let last = Reason::InvalidRecipient;
+    let picky = vec![Reason::Erased, Reason::Permitted, last];
+    let expected = [vec![Reason::NoConsent, Reason::NoConsent, last], picky.clone(), picky];
+    assert_eq!(reasons(&session.filter(&view, &question).unwrap()), expected);
+}
+
+#[test]
+fn an_audience_without_reasons_is_refused_its_erased_members_too() {
+    let view = view();
+    let question = question(&view, ContactKind::Phone, &ALL, false);
+    let audience = [ERASED, STRANGER].into_iter().collect();
+    let verdicts = Session::default().filter_audience(&view, &question, &audience).unwrap();
+    assert_eq!(verdicts.iter().map(|it| it.permitted).collect::<Vec<_>>(), [0, 1, 1]);
+}
