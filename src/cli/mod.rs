@@ -11,6 +11,7 @@ mod files;
 mod filter;
 pub mod generate;
 mod import;
+mod iys;
 mod output;
 mod policy;
 mod record;
@@ -32,7 +33,7 @@ Exit codes:
   1  failed
   2  wrong usage
   3  the server cannot be reached or is not ready
-  4  done, but some rows or events were rejected
+  4  done, but some rows or events were rejected, or differ
   5  check: suppressed";
 
 /// Something was rejected, the rest is done.
@@ -58,6 +59,9 @@ enum Command {
     Serve(serve::Args),
     #[command(flatten)]
     Ask(Question),
+    /// Work with İYS, the Turkish registry
+    #[command(subcommand)]
+    Iys(iys::Command),
     /// Make up data for trials
     #[command(subcommand)]
     Generate(generate::Command),
@@ -104,6 +108,7 @@ pub fn run() -> ExitCode {
     let outcome = match command {
         Command::Serve(args) => serve::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Iys(iys::Command::Check(args)) => iys::check::run(&args),
         Command::Generate(command) => generate::run(&command),
         Command::Completions(args) => completions::run(&args),
         Command::Ask(question) => ask(&endpoint, question),

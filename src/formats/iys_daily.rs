@@ -28,22 +28,36 @@ const TURKEY: Offset = Offset::constant(3);
 const REGION: &str = "TR";
 /// The operator closed the line: it may belong to somebody else next.
 const LINE_CLOSED: &str = "IYS_AHS_HAT_KAPATMA";
+/// The name under which events say that this registry holds them.
+pub const REGISTRY: &str = "iys";
 /// Sources that the registry itself sets begin so.
-const REGISTRY_PREFIX: &str = "IYS_";
+pub const REGISTRY_PREFIX: &str = "IYS_";
 
 /// One row, as it stands in the file; columns that are missing are empty.
-#[derive(Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-struct DailyRow<'a> {
-    creationdate: &'a str,
-    transactionid: &'a str,
-    recipient: &'a str,
-    recipienttype: &'a str,
+pub struct DailyRow<'a> {
+    /// When the registry made the record.
+    #[serde(rename = "creationdate")]
+    pub creation_date: &'a str,
+    /// The record's number.
+    #[serde(rename = "transactionid")]
+    pub transaction_id: &'a str,
+    /// A phone number or an e-mail address.
+    pub recipient: &'a str,
+    /// BIREYSEL or TACIR.
+    #[serde(rename = "recipienttype")]
+    pub recipient_type: &'a str,
+    /// ARAMA, MESAJ or EPOSTA.
     #[serde(rename = "type")]
-    iys_type: &'a str,
-    status: &'a str,
-    consentdate: &'a str,
-    source: &'a str,
+    pub iys_type: &'a str,
+    /// ONAY or RET.
+    pub status: &'a str,
+    /// When the person consented or refused.
+    #[serde(rename = "consentdate")]
+    pub consent_date: &'a str,
+    /// Where.
+    pub source: &'a str,
 }
 
 /// The changes that one row stands for: one per channel of its type and, for
@@ -74,7 +88,8 @@ pub(super) fn changes(
         contact: Some(contact),
         source: source.to_owned(),
         actor: actor(source),
-        event_key: row.transactionid.trim().to_owned(),
+        event_key: row.transaction_id.trim().to_owned(),
+        registered_with: REGISTRY.to_owned(),
         ..Default::default()
     };
     let mut items = match row.status.trim().to_ascii_uppercase().as_str() {
@@ -95,7 +110,7 @@ fn grants(
     purposes: &[String],
     defaults: &Defaults,
 ) -> Changes {
-    let recipient_type = match row.recipienttype.trim() {
+    let recipient_type = match row.recipient_type.trim() {
         "" => RecipientType::Individual,
         stated => parse_recipient_type(stated)
             .ok_or_else(|| Problem::new("recipientType", "neither BIREYSEL nor TACIR"))?,
@@ -118,7 +133,7 @@ fn grants(
 /// A refusal is taken also where its type or time cannot be read: it then
 /// counts for both types, and as of the other date or of its recording.
 fn withdrawals(row: &DailyRow<'_>, event: &ConsentEvent, channels: &[String]) -> Vec<ImportItem> {
-    let recipient_type = match row.recipienttype.trim() {
+    let recipient_type = match row.recipient_type.trim() {
         "" => RecipientType::Individual,
         stated => parse_recipient_type(stated).unwrap_or_default(),
     };
@@ -158,7 +173,7 @@ fn actor(source: &str) -> Option<Actor> {
 /// The time of a grant: its own, else that of its creation. A date that
 /// cannot be read is not replaced by another one.
 fn grant_time(row: &DailyRow<'_>, defaults: &Defaults) -> Result<StatedTime, Problem> {
-    for (field, text) in [("consentDate", row.consentdate), ("creationDate", row.creationdate)] {
+    for (field, text) in [("consentDate", row.consent_date), ("creationDate", row.creation_date)] {
         if !text.trim().is_empty() {
             return parse_time(text, TURKEY)
                 .ok_or_else(|| Problem::new(field, "not a time like 2020-07-19 23:58:53"));
@@ -171,5 +186,5 @@ fn grant_time(row: &DailyRow<'_>, defaults: &Defaults) -> Result<StatedTime, Pro
 
 /// The time of a refusal or closure, if any of the two dates can be read.
 fn stated_time(row: &DailyRow<'_>) -> Option<StatedTime> {
-    parse_time(row.consentdate, TURKEY).or_else(|| parse_time(row.creationdate, TURKEY))
+    parse_time(row.consent_date, TURKEY).or_else(|| parse_time(row.creation_date, TURKEY))
 }

@@ -8,6 +8,7 @@
 
 mod event;
 mod iys_daily;
+mod iys_rows;
 mod mapping;
 mod plain;
 mod rows;
@@ -18,6 +19,8 @@ use std::io::{self, BufRead};
 
 pub use self::{
     event::{Defaults, Status, parse_sha256, reason_name},
+    iys_daily::{DailyRow, REGISTRY, REGISTRY_PREFIX},
+    iys_rows::DailyRows,
     mapping::{IysMapping, MappingError},
     rows::{Opened, Row, Rows, Shape},
     time::parse_time,

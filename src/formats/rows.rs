@@ -106,6 +106,11 @@ impl<R: BufRead> Opened<R> {
         most.filter(|(_, count)| *count > 0).map(|(delimiter, _)| delimiter)
     }
 
+    /// The whole input as bytes, for formats that are not made of rows.
+    pub fn into_input(self) -> impl BufRead {
+        self.input
+    }
+
     /// The rows, from the first line on.
     pub fn rows(self, shape: Shape) -> Rows<R> {
         let mut builder = csv_core::ReaderBuilder::new();

@@ -16,6 +16,7 @@ mod crash;
 mod crash_model;
 mod damage;
 mod imports;
+mod iys;
 mod layering;
 mod model;
 mod orders;
