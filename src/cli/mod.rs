@@ -87,6 +87,9 @@ enum Question {
     Record(record::Args),
     /// Show what the server holds and does
     Stats(stats::Args),
+    /// Stands in `Command`, beside what needs no server
+    #[command(skip)]
+    Iys(iys::Question),
 }
 
 /// A server's URL; a bare address means http. This version has no encryption,
@@ -109,6 +112,7 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Iys(iys::Command::Check(args)) => iys::check::run(&args),
+        Command::Iys(iys::Command::Ask(question)) => ask(&endpoint, Question::Iys(question)),
         Command::Generate(command) => generate::run(&command),
         Command::Completions(args) => completions::run(&args),
         Command::Ask(question) => ask(&endpoint, question),
@@ -130,6 +134,7 @@ fn ask(endpoint: &str, question: Question) -> Result<ExitCode, Failure> {
             Question::Check(args) => check::run(&client, args).await,
             Question::Record(args) => record::run(&client, args).await,
             Question::Stats(args) => stats::run(&client, &args).await,
+            Question::Iys(question) => iys::run(&client, question).await,
         }
     };
     runtime.block_on(async {

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use super::{
     BATCH_ROWS, MAX_ROWS, TooManyRows,
     code::Code,
-    deadline, recipient,
+    limit::Standing,
+    recipient,
     registry::{Registry, Subject},
     time,
     upload::{Form, Place, UploadRow},
@@ -159,10 +160,10 @@ impl Checker {
         } else if consent_time > self.now_ms {
             codes.push(Code::H162);
         } else {
-            match deadline(consent_time) {
-                Some(deadline) if self.now_ms > deadline => codes.push(Code::H467),
-                Some(_) => {}
-                None => self.undated += 1,
+            match Standing::of(&row.source, consent_time, self.now_ms) {
+                Standing::Past => codes.push(Code::H467),
+                Standing::Unknown => self.undated += 1,
+                Standing::NoLimit | Standing::Left(_) => {}
             }
         }
         Some(consent_time)

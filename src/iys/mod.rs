@@ -4,9 +4,17 @@
 //! All of this is the caller's side of the wire: it reads files and the events
 //! that a server sends, and decides nothing about who may be written to.
 
+pub mod canonical;
 pub mod check;
 pub mod code;
+pub mod limit;
 pub mod objects;
+pub mod outgoing;
+#[cfg(test)]
+mod outgoing_tests;
+pub mod reconcile;
+#[cfg(test)]
+mod reconcile_tests;
 
 pub mod recipient;
 
