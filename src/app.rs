@@ -5,12 +5,13 @@ use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, oneshot, watch},
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
 };
 use tonic::transport::{Server as Transport, server::TcpIncoming};
 use tonic_health::ServingStatus;
 
 use crate::{
+    audit::{Audit, Head, Row},
     caps,
     clock::Clock,
     reader::Reader,
@@ -38,6 +39,8 @@ pub enum AppError {
     Store(StoreError),
     /// The address cannot be listened on.
     Listen(SocketAddr, io::Error),
+    /// The audit log cannot be written.
+    Audit(io::Error),
     /// The system gave no thread, or the services could not be built.
     Start(String),
     /// The writer ended: what the disk holds is unknown until a restart (A10).
@@ -52,6 +55,11 @@ impl fmt::Display for AppError {
                 formatter,
                 "cannot listen on {address}: {error}. Another server may have the port; choose one \
                  with --listen"
+            ),
+            Self::Audit(error) => write!(
+                formatter,
+                "the audit log cannot be written: {error}. Without it nobody may read what was \
+                 recorded of people"
             ),
             Self::Start(what) => write!(formatter, "the server could not start: {what}"),
             Self::Writer => formatter.write_str(
@@ -74,7 +82,11 @@ impl From<StoreError> for AppError {
 pub struct Server {
     address: SocketAddr,
     revision: u64,
+    stopping: watch::Sender<bool>,
     stop: oneshot::Sender<()>,
+    heads: Arc<Heads>,
+    /// Aborted when dropped: it must not keep the store open.
+    ticking: JoinSet<()>,
     transport: JoinHandle<Result<(), tonic::transport::Error>>,
     writer: Writer,
     health: tonic_health::server::HealthReporter,
@@ -89,6 +101,7 @@ impl Server {
     /// [`AppError`].
     pub async fn start(config: Config) -> Result<Self, AppError> {
         let Config { folder, listen, clock } = config;
+        let audit = Arc::new(Audit::new(&folder, clock.clone()));
         let books = tokio::task::spawn_blocking(move || recovery::open(&folder, clock))
             .await
             .map_err(|error| AppError::Start(error.to_string()))??;
@@ -106,12 +119,23 @@ impl Server {
         };
         let writer = Writer::start(books, Arc::clone(&published), limits)
             .map_err(|error| AppError::Start(error.to_string()))?;
+        let heads = Arc::new(Heads {
+            published: Arc::clone(&published),
+            reader: reader.clone(),
+            audit: Arc::clone(&audit),
+        });
+        heads.record("start")?;
+        let (stopping, is_stopping) = watch::channel(false);
         let services = Services {
             published,
             writer: writer.handle(),
             reader,
             streams: Arc::new(Streams::default()),
             room: Arc::new(Semaphore::new(caps::FILTER_KIB)),
+            exports: Arc::new(Semaphore::new(caps::EXPORTS)),
+            watches: Arc::new(Semaphore::new(caps::WATCHES)),
+            audit,
+            stopping: is_stopping,
         };
         let (health, health_service) = tonic_health::server::health_reporter();
         let mut routes = services.routes().map_err(|error| AppError::Start(error.to_string()))?;
@@ -136,7 +160,9 @@ impl Server {
                 },
             );
         let transport = tokio::spawn(transport);
-        Ok(Self { address, revision, stop, transport, writer, health })
+        let mut ticking = JoinSet::new();
+        ticking.spawn(Arc::clone(&heads).keep());
+        Ok(Self { address, revision, stopping, stop, heads, ticking, transport, writer, health })
     }
 
     /// Where it listens.
@@ -164,6 +190,9 @@ impl Server {
     pub async fn stop(self) -> Result<(), AppError> {
         set_health(&self.health, ServingStatus::NotServing).await;
         let failed = *self.writer.ended().borrow();
+        drop(self.ticking);
+        // Streams that would go on for ever end now.
+        self.stopping.send_replace(true);
         // An error means that the transport has ended already.
         let _ = self.stop.send(());
         let mut transport = self.transport;
@@ -173,8 +202,54 @@ impl Server {
         }
         let writer = self.writer;
         // Joining a thread waits; not on a thread that serves others.
-        let stopped = tokio::task::spawn_blocking(move || writer.stop()).await;
+        let heads = self.heads;
+        let stopped = tokio::task::spawn_blocking(move || {
+            let stopped = writer.stop();
+            heads.record_or_log("stop");
+            stopped
+        });
+        let stopped = stopped.await;
         if matches!(stopped, Ok(Ok(()))) { Ok(()) } else { Err(AppError::Writer) }
+    }
+}
+
+/// Keeps telling the audit log how far the ledger has come.
+struct Heads {
+    published: Arc<Published>,
+    reader: Reader,
+    audit: Arc<Audit>,
+}
+
+impl Heads {
+    fn record(&self, when: &'static str) -> Result<(), AppError> {
+        let view = self.published.load();
+        let chain = self.reader.chain(view.revision)?;
+        let head = Head {
+            when,
+            epoch: format!("{:032x}", view.epoch),
+            revision: view.revision,
+            chain: chain.iter().map(|byte| format!("{byte:02x}")).collect(),
+        };
+        self.audit.record_durably(&Row::Head(head)).map_err(AppError::Audit)
+    }
+
+    fn record_or_log(&self, when: &'static str) {
+        if let Err(error) = self.record(when) {
+            tracing::error!(%error, "the audit log did not get the head of the chain");
+        }
+    }
+
+    async fn keep(self: Arc<Self>) {
+        let mut minutes = tokio::time::interval(caps::AUDIT_HEAD);
+        // The first tick is now, and the start has been told.
+        minutes.tick().await;
+        loop {
+            minutes.tick().await;
+            let heads = Arc::clone(&self);
+            let told = tokio::task::spawn_blocking(move || heads.record_or_log("running"));
+            // A panic there has been printed.
+            drop(told.await);
+        }
     }
 }
 

@@ -34,6 +34,30 @@ pub const LONG_BATCH: usize = 65_536;
 /// How long a batch waits for its minimum revision.
 pub const REVISION_WAIT: Duration = Duration::from_secs(5);
 
+/// Addresses in one `Describe`: their rows are read in a few tens of ms.
+pub const DESCRIBE_ADDRESSES: usize = 10_000;
+/// Events in one answer of `History`.
+pub const HISTORY_EVENTS: usize = 1_000;
+/// Events listed in one answer of `Explain`.
+pub const EXPLAIN_EVENTS: usize = 10_000;
+/// Bytes of the events in one answer, so that it stays below [`MESSAGE_BYTES`].
+pub const RECORDS_BYTES: usize = 3 << 20;
+/// Exports at once: each keeps a snapshot of the ledger and reads all of it.
+pub const EXPORTS: usize = 4;
+/// Contacts in one message of an export; also those read at once.
+pub const EXPORT_CONTACTS: usize = 4_096;
+/// Messages that wait for a slow reader, per export or watch.
+pub const MESSAGES_AHEAD: usize = 2;
+/// How long an export waits for its reader: a snapshot must not be kept for
+/// somebody who has stopped reading.
+pub const EXPORT_PATIENCE: Duration = Duration::from_secs(60);
+/// Watch streams at once.
+pub const WATCHES: usize = 64;
+/// Events that a watch looks at before it says how far it has come: a few ms.
+pub const WATCH_EVENTS: usize = 4_096;
+/// How often the audit log gets the head of the chain.
+pub const AUDIT_HEAD: Duration = Duration::from_secs(60);
+
 /// Bytes of a descriptive text of an event, such as its source.
 pub const TEXT_BYTES: usize = 256;
 /// Bytes of a remark or a link to evidence.
@@ -76,4 +100,8 @@ const _: () = {
     assert!(AUDIENCE_MEMBERS * 2 < ANSWER_BYTES as u64);
     assert!(GROUP_CHANGES <= QUEUED_CHANGES && IMPORT_ITEMS <= QUEUED_CHANGES);
     assert!(STREAM_WINDOW as usize >= MESSAGE_BYTES);
+    // The longest addresses of a whole part fit as well.
+    assert!(EXPORT_CONTACTS * 300 < MESSAGE_BYTES);
+    // Events and the rest of an answer fit in a message.
+    assert!(RECORDS_BYTES + (64 << 10) < MESSAGE_BYTES);
 };

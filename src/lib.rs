@@ -3,6 +3,7 @@
 //! `README.md` shows the parts and how they import each other.
 
 pub mod app;
+pub mod audit;
 pub mod caps;
 pub mod cli;
 pub mod client;

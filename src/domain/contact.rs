@@ -1,5 +1,7 @@
 //! Contacts: a kind and a canonical address, or the contact ID that stands for it.
 
+use std::borrow::Cow;
+
 /// What sort of address names a contact. The numbers are stored (A8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ContactKind {
@@ -88,6 +90,15 @@ impl Address {
         match self {
             Self::Phone(id) | Self::ContactId(id) => Some(*id),
             Self::Email(_) | Self::ExternalId(_) => None,
+        }
+    }
+
+    /// The canonical text: the digits of an integer, the text itself otherwise.
+    #[must_use]
+    pub fn canonical(&self) -> Cow<'_, str> {
+        match self {
+            Self::Phone(id) | Self::ContactId(id) => Cow::Owned(id.to_string()),
+            Self::Email(text) | Self::ExternalId(text) => Cow::Borrowed(text),
         }
     }
 

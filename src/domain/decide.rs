@@ -31,11 +31,17 @@ pub struct Decision {
     /// The deciding event. None for NO_CONSENT, ERASED, and where nothing is
     /// known or asked.
     pub revision: Option<u64>,
+    /// Since when it holds: the time of the consent or withdrawal, the since of
+    /// the suppression, the end of an expired consent, the time of the erasure.
+    /// None where nothing is known or asked.
+    pub since: Option<i64>,
 }
 
 impl Decision {
-    fn unrecorded(reason: Reason) -> Self {
-        Self { reason, revision: None }
+    /// A verdict that no record decided.
+    #[must_use]
+    pub fn unrecorded(reason: Reason) -> Self {
+        Self { reason, revision: None, since: None }
     }
 }
 
@@ -54,12 +60,14 @@ pub fn decide(known: Known<'_>, rules: &ScopeRules, now: Now) -> Decision {
         (Regime::OptIn, None) => Decision::unrecorded(Reason::NoConsent),
         (Regime::OptOut, None) => Decision::unrecorded(Reason::Permitted),
         (_, Some(record)) => {
-            let reason = match record.status {
-                Status::Withdrawn => opt_out_reason(record.level.width()),
-                Status::Granted if is_expired(record, rules, now) => Reason::Expired,
-                Status::Granted => Reason::Permitted,
+            let (reason, since) = match (record.status, ended(record, rules, now)) {
+                (Status::Withdrawn, _) => {
+                    (opt_out_reason(record.level.width()), record.consent_time)
+                }
+                (Status::Granted, Some(end)) => (Reason::Expired, end),
+                (Status::Granted, None) => (Reason::Permitted, record.consent_time),
             };
-            Decision { reason, revision: Some(record.revision) }
+            Decision { reason, revision: Some(record.revision), since: Some(since) }
         }
     }
 }
@@ -82,8 +90,9 @@ fn effective_consent<'a>(state: &'a ContactState, rules: &ScopeRules) -> Option<
         })
 }
 
-fn is_expired(record: &ConsentRecord, rules: &ScopeRules, now: Now) -> bool {
-    consent_end(record, rules.default_validity).is_some_and(|end| end <= now.consents)
+/// The end of a grant that is over (R6).
+fn ended(record: &ConsentRecord, rules: &ScopeRules, now: Now) -> Option<i64> {
+    consent_end(record, rules.default_validity).filter(|end| *end <= now.consents)
 }
 
 /// The strongest suppression that blocks the scope (R7), ERASED first.
@@ -96,7 +105,7 @@ fn strongest_block(
     // The time of the consent that may end suppressions "by a later grant". In
     // an exempt scope grants end nothing.
     let granted = consent
-        .filter(|record| record.status == Status::Granted && !is_expired(record, rules, now))
+        .filter(|record| record.status == Status::Granted && ended(record, rules, now).is_none())
         .map(|record| record.consent_time)
         .filter(|_| rules.regime != Regime::Exempt);
 
@@ -106,9 +115,11 @@ fn strongest_block(
         .erased
         .into_iter()
         .flatten()
-        .any(|mark| mark.is_active() && granted.is_none_or(|time| time <= mark.erased_at));
-    if erased && rules.regime != Regime::OptIn {
-        return Some(Decision::unrecorded(Reason::Erased));
+        .filter(|mark| mark.is_active() && granted.is_none_or(|time| time <= mark.erased_at))
+        .map(|mark| mark.erased_at)
+        .max();
+    if erased.is_some() && rules.regime != Regime::OptIn {
+        return Some(Decision { since: erased, ..Decision::unrecorded(Reason::Erased) });
     }
 
     let entries = known.brand.suppressions().iter().chain(known.all_brands.suppressions());
@@ -122,7 +133,11 @@ fn strongest_block(
 fn blocking(entry: &SuppressionEntry, granted: Option<i64>, now: Now) -> Option<Decision> {
     let span = entry.active(now.suppressions)?;
     let ended = ends_by_later_grant(entry.reason) && granted.is_some_and(|time| time > span.since);
-    (!ended).then_some(Decision { reason: entry.reason, revision: Some(span.revision) })
+    (!ended).then_some(Decision {
+        reason: entry.reason,
+        revision: Some(span.revision),
+        since: Some(span.since),
+    })
 }
 
 /// Whether the suppression concerns messages for which consent is not asked.

@@ -24,6 +24,18 @@ pub enum ActorRole {
 }
 
 impl ActorRole {
+    /// The role as logs name it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unstated => "unstated",
+            Self::Customer => "customer",
+            Self::Staff => "staff",
+            Self::System => "system",
+            Self::Registry => "registry",
+        }
+    }
+
     /// The role with this stored number.
     #[must_use]
     pub fn from_tag(tag: i32) -> Option<Self> {

@@ -8,6 +8,7 @@
 
 use super::{
     decide::ends_by_later_grant,
+    event::ChangeKind,
     reason::Reason,
     scope::{ChannelId, Level, TypeSelector, Width},
 };
@@ -185,6 +186,33 @@ impl ContactState {
     #[must_use]
     pub fn current(&self, level: Level, selector: TypeSelector) -> Option<&ConsentRecord> {
         self.consents.iter().find(|each| each.level == level && each.selector == selector)
+    }
+
+    /// Adds what an event says, recorded as `revision` with the stored time and
+    /// content. False if it changes nothing.
+    pub fn enter(
+        &mut self,
+        kind: &ChangeKind,
+        time: i64,
+        content: ContentDigest,
+        revision: u64,
+    ) -> bool {
+        match kind {
+            ChangeKind::Consent(consent) => self.record(ConsentRecord {
+                level: consent.level,
+                selector: consent.selector,
+                status: consent.status,
+                consent_time: time,
+                valid_until: consent.valid_until,
+                content,
+                revision,
+            }),
+            ChangeKind::Suppression(entry) => {
+                let span = Span { since: time, expires_at: entry.expires_at, revision };
+                self.suppress(entry.channel, entry.reason, span)
+            }
+            ChangeKind::Lift(lift) => self.lift(lift.channel, lift.reason, time, revision),
+        }
     }
 
     /// Adds a consent record. False if a record that R4 prefers stays current.

@@ -1,58 +1,60 @@
-//! The record that decided on a contact.
+//! An event of the ledger, as it is read back.
 
-use super::Reader;
+use super::{ReadError, ledger::read_policy};
 use crate::{
-    domain::{
-        contact::ContactRef,
-        decide::{Known, decide},
-        scope::{BrandId, ScopeRules},
-        state::ContactState,
-        time::Now,
-    },
-    store::{ContactKey, StoreError, StoredChange},
+    domain::scope::BrandId,
+    store::{EventKind, EventRow, StoredChange, StoredErasure, StoredPolicy},
 };
 
-/// An event of the ledger with its revision and recorded time.
+/// An event with its revision and recorded time.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// The event's revision.
     pub revision: u64,
     /// When it was committed, in ms.
     pub recorded_time: i64,
-    /// What it says.
-    pub stored: StoredChange,
+    /// What it says; none where that was erased or redacted, and where it says
+    /// nothing of anybody.
+    pub content: Option<Content>,
 }
 
-impl Reader {
-    /// The record that decides on a contact in a scope, if one does.
-    ///
-    /// It reads the ledger as it is now. Where that is ahead of the view that
-    /// gave the verdict, at revision `seen`, a newer record is left out.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
-    pub fn deciding_record(
-        &self,
-        rules: &ScopeRules,
-        contact: ContactRef,
-        now: Now,
-        seen: u64,
-    ) -> Result<Option<Record>, StoreError> {
-        let keys = [rules.scope.brand, BrandId::ALL]
-            .map(|brand| ContactKey::new(self.store.secret(), brand, contact));
-        let mut states = self.store.states(&keys)?.into_iter().map(|row| row.map(|row| row.state));
-        let nothing = ContactState::default();
-        let (brand, all_brands) = (states.next().flatten(), states.next().flatten());
-        let known = Known {
-            brand: brand.as_ref().unwrap_or(&nothing),
-            all_brands: all_brands.as_ref().unwrap_or(&nothing),
-            erased: [None; 2],
+/// What an event says.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// Of a contact.
+    Change(Box<StoredChange>),
+    /// A contact was erased.
+    Erasure(Box<StoredErasure>),
+    /// A policy of this version was applied.
+    Policy(String, Box<StoredPolicy>),
+}
+
+impl Record {
+    pub(super) fn read(revision: u64, row: EventRow) -> Result<Self, ReadError> {
+        let content = match (row.kind, row.body) {
+            (_, None) | (EventKind::Redaction, _) => None,
+            (EventKind::Policy, Some((_, payload))) => {
+                let stored = StoredPolicy::decode(&payload)?;
+                let version = read_policy(&stored)?.version().to_owned();
+                Some(Content::Policy(version, Box::new(stored)))
+            }
+            (EventKind::Erasure, Some((_, payload))) => {
+                Some(Content::Erasure(Box::new(StoredErasure::decode(&payload)?)))
+            }
+            (EventKind::Consent | EventKind::Suppression | EventKind::Lift, Some((_, payload))) => {
+                Some(Content::Change(Box::new(StoredChange::decode(&payload)?)))
+            }
         };
-        let revision = decide(known, rules, now).revision.filter(|revision| *revision <= seen);
-        let Some(revision) = revision else { return Ok(None) };
-        let Some(row) = self.store.event(revision)? else { return Ok(None) };
-        let Some((_, payload)) = row.body else { return Ok(None) };
-        let stored = StoredChange::decode(&payload)?;
-        Ok(Some(Record { revision, recorded_time: row.recorded_time, stored }))
+        Ok(Self { revision, recorded_time: row.recorded_time, content })
+    }
+
+    /// The brand that the event belongs to; none where the event does not say.
+    #[must_use]
+    pub fn brand(&self) -> Option<BrandId> {
+        match self.content.as_ref()? {
+            Content::Change(stored) => Some(stored.change.brand),
+            Content::Erasure(erasure) => Some(erasure.brand),
+            Content::Policy(..) => Some(BrandId::ALL),
+        }
     }
 }

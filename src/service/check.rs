@@ -4,6 +4,7 @@ use tonic::{Code, Status};
 
 use super::{
     Services, convert,
+    convert_record::ledger_record,
     question::{Asked, minimum, named_scope, revision},
     status::{invalid, status},
 };
@@ -15,6 +16,7 @@ use crate::{
     },
     engine::{filter::Session, view::View},
     proto::v1::{CheckRequest, CheckResponse, LedgerRecord},
+    reader::Subject,
 };
 
 impl Services {
@@ -40,8 +42,7 @@ impl Services {
         let address = convert::address(Some(&contact), Accept::Valid).ok();
         let reason = decide(&view, &asked, address.as_ref())?;
         let record = if request.include_record {
-            let contact = address.as_ref().and_then(|address| contact_of(&view, address));
-            tokio::task::block_in_place(|| self.record(&view, &asked, contact))?
+            tokio::task::block_in_place(|| self.record(&view, &asked, address))?
         } else {
             None
         };
@@ -55,21 +56,26 @@ impl Services {
         })
     }
 
+    /// The record that decided. The ledger may be ahead of the view that gave
+    /// the verdict; a newer record is left out.
     fn record(
         &self,
         view: &View,
         asked: &Asked,
-        contact: Option<ContactRef>,
+        address: Option<Address>,
     ) -> Result<Option<LedgerRecord>, Status> {
-        let Some((contact, rules)) = contact.zip(view.policy.rules(&asked.scope)) else {
+        let Some((address, rules)) = address.zip(view.policy.rules(&asked.scope)) else {
             return Ok(None);
         };
-        let found = self.reader.deciding_record(rules, contact, view.now, view.revision);
-        let found = found.map_err(|error| {
-            tracing::error!(%error, "a record could not be read");
-            status(Code::Internal, "LEDGER_UNREADABLE", "the record could not be read")
-        })?;
-        Ok(found.map(|record| super::convert_record::ledger_record(&view.policy, record)))
+        let ledger = self.reader.ledger()?;
+        let subject = Subject { contact: contact_of(view, &address), address };
+        let decided = ledger.decide(&[subject], rules, view.now)?;
+        let revision = decided.first().and_then(|decision| decision.revision);
+        let Some(revision) = revision.filter(|revision| *revision <= view.revision) else {
+            return Ok(None);
+        };
+        let record = ledger.record(revision)?;
+        Ok(record.map(|record| ledger_record(&view.policy, record)))
     }
 }
 
@@ -98,7 +104,8 @@ fn decide(view: &View, asked: &Asked, address: Option<&Address>) -> Result<Reaso
     })
 }
 
-fn contact_of(view: &View, address: &Address) -> Option<ContactRef> {
+/// The contact that an address names, if it is registered.
+pub(super) fn contact_of(view: &View, address: &Address) -> Option<ContactRef> {
     match (address.direct_id(), address.text()) {
         (Some(id), _) => Some(ContactRef { kind: address.kind(), id }),
         (None, text) => view.ordinal(address.kind(), text?),

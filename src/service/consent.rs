@@ -70,14 +70,16 @@ impl ConsentService for Services {
         &self,
         request: Request<HistoryRequest>,
     ) -> Result<Response<HistoryResponse>, Status> {
-        self.read_history(request.into_inner()).await.map(Response::new)
+        let peer = request.remote_addr();
+        self.read_history(request.into_inner(), peer).await.map(Response::new)
     }
 
     async fn explain(
         &self,
         request: Request<ExplainRequest>,
     ) -> Result<Response<ExplainResponse>, Status> {
-        self.explain_verdict(request.into_inner()).await.map(Response::new)
+        let peer = request.remote_addr();
+        self.explain_verdict(request.into_inner(), peer).await.map(Response::new)
     }
 
     type ExportStream = ReceiverStream<Result<ExportResponse, Status>>;
@@ -86,7 +88,8 @@ impl ConsentService for Services {
         &self,
         request: Request<ExportRequest>,
     ) -> Result<Response<Self::ExportStream>, Status> {
-        self.start_export(request.into_inner()).await.map(Response::new)
+        let peer = request.remote_addr();
+        self.start_export(request.into_inner(), peer).await.map(Response::new)
     }
 
     type WatchStream = ReceiverStream<Result<WatchResponse, Status>>;
@@ -95,7 +98,8 @@ impl ConsentService for Services {
         &self,
         request: Request<WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        self.start_watch(request.into_inner()).await.map(Response::new)
+        let peer = request.remote_addr();
+        self.start_watch(request.into_inner(), peer).await.map(Response::new)
     }
 
     type ImportStream = ReceiverStream<Result<ImportResponse, Status>>;

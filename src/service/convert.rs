@@ -71,8 +71,20 @@ pub(super) fn address(contact: Option<&v1::Contact>, accept: Accept) -> Checked<
     let contact = contact.ok_or_else(|| Refusal::invalid("contact", "name the contact"))?;
     let kind = kind(contact.kind, "contact.kind")?;
     let region = region(&contact.default_region, "contact.default_region")?;
-    let text = contact.address.as_bytes();
-    let read = match kind {
+    read_address(kind, &contact.address, region, accept).map_err(|error| {
+        Refusal::new(RejectCode::InvalidAddress, "contact.address", error.to_string())
+    })
+}
+
+/// The canonical address that a text spells.
+pub(super) fn read_address(
+    kind: ContactKind,
+    text: &str,
+    region: Option<Region>,
+    accept: Accept,
+) -> Result<Address, AddressError> {
+    let text = text.as_bytes();
+    match kind {
         ContactKind::Phone => read_phone(text, region, accept).map(Address::Phone),
         ContactKind::ContactId => read_contact_id(text).map(Address::ContactId),
         ContactKind::Email => {
@@ -82,10 +94,7 @@ pub(super) fn address(contact: Option<&v1::Contact>, accept: Accept) -> Checked<
         ContactKind::ExternalId => {
             read_external_id(text).map(|text| Address::ExternalId(text.to_owned()))
         }
-    };
-    read.map_err(|error: AddressError| {
-        Refusal::new(RejectCode::InvalidAddress, "contact.address", error.to_string())
-    })
+    }
 }
 
 /// A consent event.
@@ -311,6 +320,14 @@ fn actor(actor: Option<v1::Actor>) -> Checked<Actor> {
         Err(_) => return Err(Refusal::invalid("actor.role", "this role is unknown to the server")),
     };
     Ok(Actor { role, id: text(actor.id, "actor.id", caps::TEXT_BYTES)? })
+}
+
+/// Who asks; goes into the audit log.
+pub(super) fn asked_by(asker: Option<v1::Actor>) -> Checked<Actor> {
+    actor(asker).map_err(|refusal| Refusal {
+        field: refusal.field.replacen("actor", "asked_by", 1),
+        ..refusal
+    })
 }
 
 fn text(text: String, field: &str, cap: usize) -> Checked<String> {

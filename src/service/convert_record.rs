@@ -3,24 +3,48 @@
 use crate::{
     domain::{
         contact::Address,
-        event::{Change, ChangeKind},
+        event::{Actor, Change, ChangeKind},
         policy::Policy,
         scope::{BrandId, TypeSelector},
         state::Status,
     },
     proto::v1::{self, ledger_record::Event},
-    reader::Record,
+    reader::{Content, Record},
 };
 
-/// A record as callers see it.
+/// A record as callers see it. `policy` lends its names.
 pub(super) fn ledger_record(policy: &Policy, record: Record) -> v1::LedgerRecord {
-    v1::LedgerRecord {
+    let mut found = v1::LedgerRecord {
         revision: record.revision,
         recorded_time_ms: record.recorded_time,
-        effective_time_ms: record.stored.effective_time,
-        rectification: record.stored.change.rectification,
-        event: Some(event(policy, record.stored.change)),
-    }
+        effective_time_ms: record.recorded_time,
+        rectification: 0,
+        event: None,
+    };
+    found.event = record.content.map(|content| match content {
+        Content::Change(stored) => {
+            found.effective_time_ms = stored.effective_time;
+            found.rectification = stored.change.rectification;
+            event(policy, stored.change)
+        }
+        Content::Erasure(erasure) => Event::Erasure(v1::Erasure {
+            brand: brand(policy, erasure.brand),
+            contact: None,
+            source: erasure.source,
+            note: erasure.note,
+            actor: Some(actor(erasure.actor)),
+        }),
+        Content::Policy(policy_version, applied) => Event::Policy(v1::PolicyChange {
+            policy_version,
+            actor: Some(actor(applied.actor)),
+            note: applied.note,
+        }),
+    });
+    found
+}
+
+fn actor(actor: Actor) -> v1::Actor {
+    v1::Actor { role: actor.role as i32, id: actor.id }
 }
 
 fn event(policy: &Policy, change: Change) -> Event {
@@ -30,7 +54,7 @@ fn event(policy: &Policy, change: Change) -> Event {
         unix_ms: stated.unix_ms,
         precision: stated.precision as i32,
     });
-    let actor = Some(v1::Actor { role: change.actor.role as i32, id: change.actor.id });
+    let actor = Some(actor(change.actor));
     let (source, event_key) = (change.source, change.event_key);
     match change.kind {
         ChangeKind::Consent(consent) => Event::Consent(v1::ConsentEvent {
@@ -94,14 +118,18 @@ fn brand(policy: &Policy, brand: BrandId) -> String {
 }
 
 fn contact(address: &Address) -> v1::Contact {
-    let address_text = match address {
-        Address::Phone(number) => format!("+{number}"),
-        Address::ContactId(id) => id.to_string(),
-        Address::Email(text) | Address::ExternalId(text) => text.clone(),
-    };
     v1::Contact {
         kind: address.kind() as i32,
-        address: address_text,
+        address: address_text(address),
         default_region: String::new(),
+    }
+}
+
+/// An address as callers see it: phones with their plus sign, so that no region
+/// is needed to read them.
+pub(super) fn address_text(address: &Address) -> String {
+    match address {
+        Address::Phone(number) => format!("+{number}"),
+        _ => address.canonical().into_owned(),
     }
 }

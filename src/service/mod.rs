@@ -1,6 +1,7 @@
 //! The gRPC services: they check, translate, and call one thing each.
 
 mod admin;
+mod audited;
 mod check;
 mod consent;
 mod convert;
@@ -10,22 +11,25 @@ mod explain;
 mod export;
 mod filter;
 mod history;
+mod moment;
 mod question;
 mod reach;
 mod refusal;
 mod rights;
 mod status;
 mod streams;
+mod supervised;
 mod watch;
 
 pub use streams::Streams;
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch::Receiver};
 use tonic::service::Routes;
 
 use crate::{
+    audit::Audit,
     caps,
     proto::{
         DESCRIPTORS,
@@ -51,6 +55,15 @@ pub struct Services {
     pub streams: Arc<Streams>,
     /// Room for batches being filtered, in KiB.
     pub room: Arc<Semaphore>,
+    /// Room for exports.
+    pub exports: Arc<Semaphore>,
+    /// Room for watch streams.
+    pub watches: Arc<Semaphore>,
+    /// Who read what of whom.
+    pub audit: Arc<Audit>,
+    /// Turns true when the server stops: streams without an end of their own
+    /// must end then.
+    pub stopping: Receiver<bool>,
 }
 
 impl Services {

@@ -11,6 +11,7 @@ use crate::{
     domain::{
         address::Region,
         contact::ContactKind,
+        policy::Policy,
         scope::{Scope, ScopeRules},
     },
     engine::{filter::Question, recipients::Reading, view::View},
@@ -81,13 +82,23 @@ pub(super) fn named_scope(
     field: &str,
     kind: ContactKind,
 ) -> Result<Scope, Status> {
+    scope_in(&view.policy, brand, scope, field, kind)
+}
+
+/// The scope of these names in a policy, for contacts of this kind.
+pub(super) fn scope_in(
+    policy: &Policy,
+    brand: &str,
+    scope: &v1::Scope,
+    field: &str,
+    kind: ContactKind,
+) -> Result<Scope, Status> {
     let recipient_type =
         convert::recipient_type(scope.recipient_type, &format!("{field}.recipient_type"))?;
-    let named = view
-        .policy
+    let named = policy
         .scope(brand, recipient_type, &scope.channel, &scope.purpose)
         .map_err(|error| not_declared(&error))?;
-    if view.policy.kinds(named.channel).contains(&kind) {
+    if policy.kinds(named.channel).contains(&kind) {
         Ok(named)
     } else {
         Err(invalid(
@@ -103,7 +114,20 @@ pub(super) fn named_scope(
 
 /// The minimum revision that was asked for.
 pub(super) fn minimum(view: &View, asked: Option<v1::Revision>) -> Result<u64, Status> {
-    let Some(asked) = asked else { return Ok(0) };
+    let asked = asked.map(|asked| {
+        in_epoch(view, asked, "the minimum revision", "ask without a minimum, or record anew")
+    });
+    Ok(asked.transpose()?.unwrap_or(0))
+}
+
+/// A revision of this store's history; `what` it is and the
+/// `advice` stand in the error.
+pub(super) fn in_epoch(
+    view: &View,
+    asked: v1::Revision,
+    what: &str,
+    advice: &str,
+) -> Result<u64, Status> {
     if asked.epoch == epoch(view) {
         Ok(asked.revision)
     } else {
@@ -111,8 +135,8 @@ pub(super) fn minimum(view: &View, asked: Option<v1::Revision>) -> Result<u64, S
             Code::FailedPrecondition,
             "FOREIGN_EPOCH",
             format!(
-                "the minimum revision is of epoch {}, and this store's is {}: it was restored since, \
-                 or is another one; ask without a minimum, or record anew",
+                "{what} is of epoch {}, and this store's is {}: it was restored since, or is \
+                 another one; {advice}",
                 asked.epoch,
                 epoch(view)
             ),

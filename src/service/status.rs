@@ -7,7 +7,9 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::refusal::Refusal;
-use crate::{domain::policy::NotDeclared, proto::v1::RejectCode, writer::WriteError};
+use crate::{
+    domain::policy::NotDeclared, proto::v1::RejectCode, reader::ReadError, writer::WriteError,
+};
 
 /// The domain of every ErrorInfo that sendgate sends.
 pub(super) const DOMAIN: &str = "sendgate";
@@ -24,6 +26,23 @@ pub(super) fn invalid(field: &str, message: impl Into<String>) -> Status {
     let mut details = ErrorDetails::with_bad_request_violation(field, message.clone());
     details.set_error_info("INVALID_ARGUMENT", DOMAIN, [("field".to_owned(), field.to_owned())]);
     Status::with_error_details(Code::InvalidArgument, format!("{field}: {message}"), details)
+}
+
+/// The status of a read of the ledger that failed.
+impl From<ReadError> for Status {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::TooManyEvents => status(
+                Code::ResourceExhausted,
+                "TOO_MANY_EVENTS",
+                format!("{error}: read them page by page with History"),
+            ),
+            ReadError::Store(_) | ReadError::Policy(_) => {
+                tracing::error!(%error, "the ledger could not be read");
+                status(Code::Internal, "LEDGER_UNREADABLE", "the ledger could not be read")
+            }
+        }
+    }
 }
 
 pub(super) fn not_declared(error: &NotDeclared) -> Status {

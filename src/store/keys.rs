@@ -85,6 +85,12 @@ impl ContactKey {
     }
 }
 
+/// What the keys of all contacts of a kind within a brand begin with.
+pub(super) fn contacts(brand: BrandId, kind: ContactKind) -> [u8; 5] {
+    let [a, b, c, d] = brand.0.to_be_bytes();
+    [a, b, c, d, kind as u8]
+}
+
 /// The keyed hash of an event's identity (R2): of its scoped key, or of its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KeyHash(pub u128);

@@ -14,6 +14,7 @@ mod payload;
 mod payload_acts;
 mod rows;
 mod scan;
+mod snapshot;
 
 pub use batch::Batch;
 pub use checkpoint::{Checkpoint, DIRECTORY_BLOCK, DirectorySum, PlaneSum, page_hash};
@@ -26,6 +27,7 @@ pub(crate) use payload::content_digest;
 pub use payload_acts::{Remains, StoredErasure, StoredPolicy};
 pub use rows::{EventKind, EventRow, KeyRow, StoredState, Tip};
 pub use scan::PageRow;
+pub use snapshot::Snapshot;
 
 /// The random name of a store's history.
 pub type Epoch = u128;

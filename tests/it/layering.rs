@@ -12,7 +12,8 @@ use std::{
 const ALLOWED: [(&str, &[&str]); 19] = [
     ("main", &["cli"]),
     ("lib", &[]),
-    ("app", &["caps", "clock", "reader", "recovery", "service", "store", "writer"]),
+    ("app", &["audit", "caps", "clock", "reader", "recovery", "service", "store", "writer"]),
+    ("audit", &["clock"]),
     ("caps", &[]),
     ("clock", &[]),
     ("config", &["clock"]),
@@ -23,7 +24,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
     ("reader", &["domain", "store"]),
     ("recovery", &["clock", "domain", "engine", "store", "writer"]),
     ("verify", &["domain", "engine", "store", "writer"]),
-    ("service", &["caps", "domain", "engine", "proto", "reader", "writer"]),
+    ("service", &["audit", "caps", "domain", "engine", "proto", "reader", "writer"]),
     ("proto", &[]),
     ("client", &["proto"]),
     ("formats", &["proto"]),

@@ -8,6 +8,7 @@
     reason = "tests say what they expect by failing, and so do their helpers"
 )]
 
+mod audit;
 mod bad_events;
 mod bad_input;
 mod batches;
@@ -15,6 +16,10 @@ mod cli;
 mod crash;
 mod crash_model;
 mod damage;
+mod describe;
+mod explain;
+mod export;
+mod history;
 mod imports;
 mod iys;
 mod layering;
@@ -26,5 +31,6 @@ mod refusal;
 mod streams;
 mod support;
 mod torn;
+mod watch;
 mod wire;
 mod worked_examples;

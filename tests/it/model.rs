@@ -4,6 +4,7 @@
 //! failure names the seed and prints what the model knows of the contact.
 
 mod found;
+mod past;
 mod people;
 mod questions;
 mod random;

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt};
 
-use crate::domain::scope::{ChannelId, PurposeId};
+use crate::domain::scope::{BrandId, ChannelId, PurposeId};
 
 /// The longest name, in bytes. Names travel in every request and key.
 pub const MAX_NAME_BYTES: usize = 64;
@@ -95,6 +95,14 @@ impl Names {
     #[must_use]
     pub fn name(&self, class: NameClass, number: u32) -> &str {
         self.backward.get(&(class, number)).map_or("*", String::as_str)
+    }
+
+    /// Every brand that was ever declared.
+    pub fn brands(&self) -> impl Iterator<Item = BrandId> {
+        self.backward
+            .keys()
+            .filter(|(class, _)| *class == NameClass::Brand)
+            .map(|(_, number)| BrandId(*number))
     }
 
     /// Every assignment, by class and number.

@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, HashSet};
 use rand::seq::SliceRandom;
 use roaring::RoaringTreemap;
 use sendgate::proto::v1::{
-    AnswerForm, BatchAnswer, CheckRequest, Contact, ContactKind, Reason, RecipientBatch,
-    ScopeAnswer,
+    AnswerForm, BatchAnswer, CheckRequest, Contact, ContactKind, DescribeRequest, Reason,
+    RecipientBatch, ScopeAnswer,
 };
 
 use super::{
     Pair,
     people::{NO_COUNTRY, NO_NUMBERS, garbage},
     wire::{ask, wire_scope},
-    words::{Regime, Scope},
+    words::{Regime, Scope, What},
 };
 
 /// A recipient, as the model sees it.
@@ -46,6 +46,7 @@ impl Pair {
                 each.batch.batch_id = id;
             }
             self.compare_stream(kind, &scope, deduplicate, asked).await;
+            self.compare_describe(kind, &scope).await;
             if self.generator.chance(10) {
                 self.compare_check(kind, &scope).await;
             }
@@ -141,6 +142,45 @@ impl Pair {
             let mut accepted = self.model.accepted.iter();
             let event = accepted.find(|each| each.revision == record.revision).unwrap();
             assert_eq!((event.said.who, event.time), (who, record.effective_time_ms));
+        }
+    }
+
+    /// The ledger gives the reasons that filters give, and since when.
+    async fn compare_describe(&self, kind: ContactKind, scope: &Scope) {
+        let people = self
+            .everybody(kind)
+            .into_iter()
+            .map(|who| (self.people[who].spellings[0].clone(), Slot::Person(who)));
+        let nobody = garbage(kind).iter().map(|text| ((*text).to_owned(), Slot::Nobody));
+        let (addresses, slots): (Vec<String>, Vec<Slot>) = people.chain(nobody).unzip();
+        let request = DescribeRequest {
+            brand: scope.brand.to_owned(),
+            scope: Some(wire_scope(scope)),
+            contact_kind: kind.into(),
+            default_region: if kind == ContactKind::Phone { "TR" } else { "" }.to_owned(),
+            addresses,
+            minimum_revision: None,
+        };
+        let answer = self.server.filter().describe(request).await.unwrap().into_inner();
+        assert_eq!(answer.as_of_ms, self.model.high_water);
+        assert_eq!(answer.revision.unwrap().revision, self.model.revision);
+        assert_eq!(answer.descriptions.len(), slots.len());
+        for (slot, found) in slots.into_iter().zip(answer.descriptions) {
+            assert_eq!(
+                found.reason(),
+                self.expected(slot, scope),
+                "{}",
+                self.describe(slot, scope)
+            );
+            let event = self.model.accepted.iter().find(|each| each.revision == found.revision);
+            let since = event.map(|event| match event.said.what {
+                What::Consent { granted: true, until, .. } if found.reason() == Reason::Expired => {
+                    let default = scope.validity.map(|validity| event.time + validity);
+                    until.into_iter().chain(default).min().unwrap()
+                }
+                _ => event.time,
+            });
+            assert_eq!(found.since_ms, since, "{}", self.describe(slot, scope));
         }
     }
 

@@ -176,6 +176,8 @@ impl Scene {
         let answer = self.ask(recipient_type, channel, purpose).await;
         assert_eq!(answer.reason as u8, expected as u8, "by the server: {answer:?}");
         assert_eq!(answer.permitted, expected == Reason::Permitted);
+        let described = self.describe(recipient_type, channel, purpose).await;
+        assert_eq!(described.reason as u8, expected as u8, "by the ledger: {described:?}");
     }
 
     pub fn server(&self) -> &TestServer {
@@ -330,16 +332,36 @@ impl Scene {
         channel: &str,
         purpose: &str,
     ) -> v1::CheckResponse {
-        let recipient_type = match recipient_type {
-            Individual => v1::RecipientType::Individual,
-            Merchant => v1::RecipientType::Merchant,
-        };
         let request = v1::CheckRequest {
             brand: "main".to_owned(),
-            scope: Some(scope(recipient_type, channel, purpose)),
+            scope: Some(wire_scope(recipient_type, channel, purpose)),
             contact: Some(phone(&self.address())),
             ..v1::CheckRequest::default()
         };
         self.server.filter().check(request).await.unwrap().into_inner()
     }
+
+    async fn describe(
+        &self,
+        recipient_type: RecipientType,
+        channel: &str,
+        purpose: &str,
+    ) -> v1::Description {
+        let request = v1::DescribeRequest {
+            brand: "main".to_owned(),
+            scope: Some(wire_scope(recipient_type, channel, purpose)),
+            contact_kind: v1::ContactKind::Phone.into(),
+            addresses: vec![self.address()],
+            ..v1::DescribeRequest::default()
+        };
+        self.server.filter().describe(request).await.unwrap().into_inner().descriptions[0]
+    }
+}
+
+fn wire_scope(recipient_type: RecipientType, channel: &str, purpose: &str) -> v1::Scope {
+    let recipient_type = match recipient_type {
+        Individual => v1::RecipientType::Individual,
+        Merchant => v1::RecipientType::Merchant,
+    };
+    scope(recipient_type, channel, purpose)
 }
