@@ -25,7 +25,7 @@ pub struct Checker {
     form: Form,
     /// The type of recipients that do not name theirs.
     default_type: RecipientType,
-    /// The first and the last instant that the registry accepts as past.
+    /// Dates before this are refused, and dates after now.
     earliest_ms: i64,
     now_ms: i64,
     batch: u64,

@@ -1,5 +1,5 @@
 //! How a row stands to the three business days within which it must be
-//! registered.
+//! registered. The limit is read as one for consents and refusals alike.
 
 use super::{business_days_left, deadline, words::SOURCE_2015};
 

@@ -168,6 +168,18 @@ fn what_differs_is_named_by_field() {
 }
 
 #[test]
+fn of_two_statuses_under_one_id_each_is_compared_with_its_own() {
+    let changed = ROWS[1].replace("IYS_WEB", "IYS_CM");
+    let (found, _) = compared(&ROWS[..2], &[&changed], false);
+    let [Difference::NotInLedger(lacking), Difference::Fields { file, ledger }] = found.as_slice()
+    else {
+        panic!("{found:?}")
+    };
+    assert_eq!(lacking.status, "ONAY");
+    assert_eq!([&file.source, &ledger.source], ["IYS_WEB", "IYS_CM"]);
+}
+
+#[test]
 fn what_did_not_come_from_the_registry_is_no_part_of_it() {
     let mut own = events(ROWS[2]).remove(0);
     let Some(Event::Consent(event)) = &mut own.event else { panic!() };
