@@ -6,18 +6,22 @@
 mod args;
 mod check;
 mod completions;
+mod explain;
 mod failure;
 mod files;
 mod filter;
 pub mod generate;
+mod history;
 mod import;
 mod iys;
+mod ledger_row;
 mod output;
 mod policy;
 mod record;
 pub mod serve;
 mod stats;
 pub mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -29,12 +33,12 @@ use crate::client::{Client, DEFAULT_ENDPOINT};
 /// Exit codes, as `--help` tells them.
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done; check: permitted
+  0  done; check, explain: permitted
   1  failed
   2  wrong usage
   3  the server cannot be reached or is not ready
   4  done, but some rows or events were rejected, or differ
-  5  check: suppressed";
+  5  check, explain: suppressed";
 
 /// Something was rejected, the rest is done.
 const REJECTED: u8 = 4;
@@ -83,6 +87,12 @@ enum Question {
     Filter(filter::Args),
     /// Ask about one recipient
     Check(check::Args),
+    /// Say why a contact is permitted or suppressed, now or in the past
+    Explain(explain::Args),
+    /// Show all events of one contact
+    History(history::Args),
+    /// Print events as they are committed
+    Watch(watch::Args),
     /// Record one consent event
     Record(record::Args),
     /// Show what the server holds and does
@@ -132,6 +142,9 @@ fn ask(endpoint: &str, question: Question) -> Result<ExitCode, Failure> {
             Question::Import(args) => import::run(&client, args).await,
             Question::Filter(args) => filter::run(&client, args).await,
             Question::Check(args) => check::run(&client, args).await,
+            Question::Explain(args) => explain::run(&client, args).await,
+            Question::History(args) => history::run(&client, args).await,
+            Question::Watch(args) => watch::run(&client, args).await,
             Question::Record(args) => record::run(&client, args).await,
             Question::Stats(args) => stats::run(&client, &args).await,
             Question::Iys(question) => iys::run(&client, question).await,

@@ -1,6 +1,8 @@
 //! The command line, as people and scripts use it: the real binary against a
 //! real server, by exit codes, standard output and standard error.
 
+mod reading;
+
 use std::{ffi::OsStr, fs, net::SocketAddr, path::PathBuf};
 
 use serde_json::Value;

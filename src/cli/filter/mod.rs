@@ -5,6 +5,7 @@
 //! depend on the length of the list.
 
 mod read;
+mod since;
 mod summary;
 mod write;
 
@@ -15,6 +16,7 @@ use std::{
 
 use self::{
     read::{Batch, List},
+    since::Since,
     summary::Summary,
     write::Outputs,
 };
@@ -55,6 +57,9 @@ pub struct Args {
     /// Where suppressed rows go; - for standard output
     #[arg(long, value_name = "FILE")]
     suppressed: Option<PathBuf>,
+    /// Leave suppressed_since empty, which spares the server reading its ledger
+    #[arg(long)]
+    no_since: bool,
     /// Permit each contact once
     #[arg(long)]
     deduplicate: bool,
@@ -103,7 +108,8 @@ pub async fn run(client: &Client, args: Args) -> Result<ExitCode, Failure> {
         List::open(input, args.column.as_deref(), matches!(args.reading.kind, Kind::ExternalId))?;
     let mut outputs = Outputs::create(&args, list.layout())?;
     let stream = FilterStream::open(client, args.options(), IN_FLIGHT).await?;
-    let summary = answer(list, stream, &mut outputs).await.inspect_err(|_| {
+    let since = Since::new(client, &args);
+    let summary = answer(list, stream, since, &mut outputs).await.inspect_err(|_| {
         eprintln!("the list was not answered to its end, so no output file was written");
     })?;
     outputs.finish()?;
@@ -112,15 +118,17 @@ pub async fn run(client: &Client, args: Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Streams the list and writes its rows as they are answered.
+/// Streams the list and writes its rows as they are answered, in order.
 async fn answer(
     list: List,
     mut stream: FilterStream<Batch>,
+    mut since: Since,
     outputs: &mut Outputs,
 ) -> Result<Summary, Failure> {
     let mut summary = Summary::begin();
     let mut batches = list.read_in_background();
-    loop {
+    let mut answered = false;
+    while !answered || !since.is_empty() {
         tokio::select! {
             batch = batches.recv(), if stream.has_room() => match batch {
                 Some(batch) => {
@@ -130,13 +138,18 @@ async fn answer(
                 }
                 None => stream.close(),
             },
-            answer = stream.next() => match answer? {
+            answer = stream.next(), if !answered && since.has_room() => match answer? {
                 Some((batch, verdicts)) => {
                     summary.answered(&batch, &verdicts, stream.unanswered());
-                    outputs.write(&batch, &verdicts)?;
+                    since.ask(batch, verdicts);
                 }
-                None => return Ok(summary),
+                None => answered = true,
             },
+            asked = since.next(), if !since.is_empty() => {
+                let (batch, verdicts, since) = asked?;
+                outputs.write(&batch, &verdicts, &since)?;
+            }
         }
     }
+    Ok(summary)
 }

@@ -46,6 +46,8 @@ pub struct Batch {
     bytes: Vec<u8>,
     /// Where each row ends, and how many fields it has less than the header.
     rows: Vec<(usize, usize)>,
+    /// The addresses as they travel, one a line.
+    addresses: Bytes,
     /// Blank lines before and between the rows, which are nobody.
     pub blank_lines: u64,
 }
@@ -57,6 +59,11 @@ impl Batch {
         starts.zip(&self.rows).map(|(start, (end, missing))| {
             (self.bytes.get(start..*end).unwrap_or_default(), *missing)
         })
+    }
+
+    /// The addresses as they travel, one a row.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        std::str::from_utf8(&self.addresses).unwrap_or_default().split_terminator('\n')
     }
 }
 
@@ -147,7 +154,8 @@ impl List {
         }
         // At most BATCH_ROWS, so it fits.
         let count = u32::try_from(batch.rows.len()).unwrap_or(u32::MAX);
-        let recipients = Recipients::Lines { text: Bytes::from(text), count };
+        batch.addresses = text.freeze();
+        let recipients = Recipients::Lines { text: batch.addresses.clone(), count };
         Ok(Some((batch, recipients)))
     }
 }
