@@ -6,6 +6,7 @@
 mod args;
 mod check;
 mod completions;
+mod export;
 mod failure;
 mod files;
 mod filter;
@@ -77,6 +78,8 @@ enum Question {
     Import(import::Args),
     /// Split a recipient list into permitted and suppressed rows
     Filter(filter::Args),
+    /// Export the known contacts of a scope, permitted or suppressed
+    Export(export::Args),
     /// Ask about one recipient
     Check(check::Args),
     /// Record one consent event
@@ -122,6 +125,7 @@ fn ask(endpoint: &str, question: Question) -> Result<ExitCode, Failure> {
             Question::Policy(command) => policy::run(&client, command).await,
             Question::Import(args) => import::run(&client, args).await,
             Question::Filter(args) => filter::run(&client, args).await,
+            Question::Export(args) => export::run(&client, args).await,
             Question::Check(args) => check::run(&client, args).await,
             Question::Record(args) => record::run(&client, args).await,
             Question::Stats(args) => stats::run(&client, &args).await,

@@ -114,9 +114,9 @@ impl<R: BufRead> ItemReader<R> {
                 (Source::Rows(Box::new(rows)), header)
             }
             Form::Columns(columns) => {
-                let first = String::from_utf8_lossy(opened.first_line()).into_owned();
+                let first = opened.first_fields();
+                let named = first.iter().map(|name| column_name(name)).eq(columns.iter().copied());
                 let mut rows = opened.rows(records);
-                let named = columns.iter().all(|name| column_name(&first).contains(name));
                 let header = if named {
                     read_header(&mut rows, columns)?
                 } else {

@@ -153,4 +153,6 @@ impl Problem {
 pub type Changes = Result<Vec<ImportItem>, Problem>;
 
 #[cfg(test)]
+mod fixture_tests;
+#[cfg(test)]
 mod tests;

@@ -15,10 +15,8 @@ impl Format {
         if let Some(shape) = JsonShape::of(opened.head()) {
             return of_object(&shape.first_object(opened.head())?);
         }
-        let line = String::from_utf8_lossy(opened.first_line());
-        let delimiter = opened.delimiter().map_or('\0', char::from);
-        let fields: Vec<&str> =
-            line.split(delimiter).map(|field| field.trim().trim_matches('"').trim()).collect();
+        let first = opened.first_fields();
+        let fields: Vec<&str> = first.iter().map(|field| field.trim()).collect();
         if ses::is_row(&fields) {
             return Some(Self::SesCsv);
         }

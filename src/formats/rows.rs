@@ -5,6 +5,7 @@
 //! rejects file must name the right line also after blank lines and CRLF.
 
 use std::{
+    borrow::Cow,
     io::{self, BufRead, Cursor, Read as _},
     ops::Range,
 };
@@ -61,10 +62,7 @@ impl Row<'_> {
     pub fn text(&self) -> String {
         let end = self.raw.iter().rev().take_while(|byte| is_line_end(**byte)).count();
         let row = self.raw.get(..self.raw.len() - end).unwrap_or_default();
-        match std::str::from_utf8(row) {
-            Ok(text) => text.to_owned(),
-            Err(_) => self.legacy.decode_without_bom_handling(row).0.into_owned(),
-        }
+        text_of(row, self.legacy).into_owned()
     }
 }
 
@@ -127,6 +125,17 @@ impl<R: BufRead> Opened<R> {
         self.head.get(self.first_line.clone()).unwrap_or_default()
     }
 
+    /// The fields of the first line.
+    pub fn first_fields(&self) -> Vec<String> {
+        let mut reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .delimiter(self.delimiter().unwrap_or(b','))
+            .from_reader(self.first_line());
+        // Reading from memory cannot fail.
+        let fields = reader.byte_records().next().and_then(Result::ok).unwrap_or_default();
+        fields.iter().map(|field| text_of(field, self.legacy).into_owned()).collect()
+    }
+
     /// Whether the file holds JSON objects.
     pub fn is_json(&self) -> bool {
         JsonShape::of(&self.head).is_some()
@@ -135,6 +144,11 @@ impl<R: BufRead> Opened<R> {
     /// The encoding, if it is not UTF-8 throughout.
     pub fn encoding(&self) -> Option<&'static str> {
         self.encoding
+    }
+
+    /// Whether the file is UTF-16, of which rows come as UTF-8.
+    pub fn is_utf_16(&self) -> bool {
+        matches!(self.source, Source::Utf16(_))
     }
 
     /// The bytes of the byte order mark that rows written back begin with.
@@ -370,6 +384,14 @@ fn first_line(head: &[u8]) -> Range<usize> {
         start += line.len();
     }
     0..0
+}
+
+/// UTF-8 or, where it is not that, what it is in the other encoding.
+fn text_of<'a>(bytes: &'a [u8], legacy: &'static Encoding) -> Cow<'a, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(_) => legacy.decode_without_bom_handling(bytes).0,
+    }
 }
 
 fn is_line_end(byte: u8) -> bool {

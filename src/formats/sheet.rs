@@ -244,3 +244,80 @@ fn time_text(time: &ExcelDateTime) -> String {
 fn one_line(text: &str) -> String {
     text.replace("\r\n", " ").replace(['\r', '\n'], " ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list() -> Vec<u8> {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sheets");
+        std::fs::read(folder.join("list.xlsx")).unwrap()
+    }
+
+    fn csv_of(file: &[u8], name: Option<&str>) -> Result<(String, String), SheetError> {
+        let mut output = Vec::new();
+        let name = sheet_to_csv(file, name, &mut output)?;
+        Ok((name, String::from_utf8(output).unwrap()))
+    }
+
+    #[test]
+    fn rows_keep_their_lines_and_numbers_their_digits() {
+        let (name, csv) = csv_of(&list(), None).unwrap();
+        assert_eq!(name, "Liste", "the first sheet is hidden");
+        let expected = "\u{feff}Ad,Telefon,Not,Tarih\n\
+                        Ayşe Öz,905321234567,\"a, \"\"b\"\"\",2025-01-07 18:00:00\n\
+                        \n\
+                        Bo,0532 123 45 68,iki satır\n\
+                        \n\
+                        ,905321234569\n\
+                        Cem,1.2345678901234568e18,0.5\n";
+        assert_eq!(csv, expected);
+        let (_, bounces) = csv_of(&list(), Some("Bounces")).unwrap();
+        assert!(bounces.contains("\nBounce,alice@example.com,1736277945\n"), "{bounces}");
+    }
+
+    #[test]
+    fn an_unknown_sheet_is_refused_by_name_and_a_broken_file_as_such() {
+        let error = |file: &[u8], name| csv_of(file, name).unwrap_err().to_string();
+        let unknown = error(&list(), Some("Liste2"));
+        assert!(unknown.contains("Liste2") && unknown.contains("Bounces"), "{unknown}");
+        let list = list();
+        for length in (0..list.len()).step_by(97) {
+            assert!(csv_of(&list[..length], None).is_err(), "cut at {length}");
+        }
+        for at in (0..list.len()).step_by(13) {
+            let mut flipped = list.clone();
+            flipped[at] ^= 0x10;
+            // Whatever comes of it, it must not end us.
+            drop(csv_of(&flipped, None));
+        }
+    }
+
+    #[test]
+    fn a_file_that_unpacks_to_too_much_is_refused_before_it_is() {
+        let mut bomb = list();
+        let at = memchr::memmem::find(&bomb, DIRECTORY_ENTRY).unwrap();
+        assert!(unpacked_bytes(&bomb) < 10_000);
+        let size = u32::try_from(MAX_UNPACKED_BYTES).unwrap();
+        bomb[at + 24..at + 28].copy_from_slice(&size.to_le_bytes());
+        let error = csv_of(&bomb, None).unwrap_err();
+        assert!(matches!(error, SheetError::TooLarge(_)), "{error}");
+        let long = io::repeat(b'P').take(MAX_FILE_BYTES + 1);
+        let error = sheet_to_csv(long, None, &mut Vec::new()).unwrap_err();
+        assert!(matches!(error, SheetError::TooLarge(_)), "{error}");
+    }
+
+    #[test]
+    fn a_cell_beyond_excel_or_out_of_order_is_refused() {
+        let mut output = Vec::new();
+        let mut rows = RowWriter { output: &mut output, fields: Vec::new(), row: 0, cells: 0 };
+        rows.put(1, 1, "x").unwrap();
+        assert!(rows.put(1, 1, "again").is_err());
+        assert!(rows.put(0, 5, "back").is_err());
+        assert!(rows.put(MAX_ROWS, 0, "below").is_err());
+        assert!(rows.put(1, MAX_COLUMNS, "aside").is_err());
+        rows.cells = MAX_CELLS - 1;
+        rows.put(1, 2, "the last").unwrap();
+        assert!(matches!(rows.put(1, 3, "one more"), Err(SheetError::TooLarge(_))));
+    }
+}

@@ -6,7 +6,7 @@ use crate::proto::v1::{
     Suppression, import_item::Change,
 };
 
-const POLICY: &str = r#"
+pub(super) const POLICY: &str = r#"
     version = "t"
     channels.sms = { kinds = ["phone"], iys = "MESAJ" }
     channels.mms = { kinds = ["phone"], iys = "MESAJ" }
@@ -20,7 +20,7 @@ const POLICY: &str = r#"
 const IYS_HEADER: &str =
     "creationDate,transactionId,recipient,recipientType,type,status,consentDate,source";
 
-fn defaults() -> Defaults {
+pub(super) fn defaults() -> Defaults {
     Defaults {
         brand: "main".to_owned(),
         kind: ContactKind::Phone,
@@ -29,7 +29,7 @@ fn defaults() -> Defaults {
     }
 }
 
-fn opened(bytes: &[u8]) -> Opened<Cursor<&[u8]>> {
+pub(super) fn opened(bytes: &[u8]) -> Opened<Cursor<&[u8]>> {
     Opened::read(Cursor::new(bytes), "TR").unwrap()
 }
 
@@ -48,7 +48,7 @@ fn iys_row(row: &str) -> Changes {
     iys(&format!("{IYS_HEADER}\n{row}\n")).remove(0).1
 }
 
-fn consents(changes: &Changes) -> Vec<ConsentEvent> {
+pub(super) fn consents(changes: &Changes) -> Vec<ConsentEvent> {
     let items = changes.as_ref().unwrap().iter();
     items
         .filter_map(|item| match item.change.clone().unwrap() {

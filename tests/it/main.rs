@@ -15,6 +15,7 @@ mod cli;
 mod crash;
 mod crash_model;
 mod damage;
+mod import_files;
 mod imports;
 mod layering;
 mod model;

@@ -111,7 +111,9 @@ pub async fn run(client: &Client, args: Args) -> Result<ExitCode, Failure> {
         files::open_table(&args.file, args.sheet.as_deref())?;
     let opened = Opened::read(input, &args.reading.region)?.delimited_by(delimiter);
     if let Some(encoding) = opened.encoding() {
-        eprintln!("{}: encoding {encoding}", args.file.display());
+        // Rows in any other encoding are written back byte for byte.
+        let back = if opened.is_utf_16() { ", written back as UTF-8" } else { "" };
+        eprintln!("{}: encoding {encoding}{back}", args.file.display());
     }
     let list = match &args.column {
         None => List::of_lines(opened, matches!(args.reading.kind, Kind::ExternalId))?,

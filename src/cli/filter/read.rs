@@ -84,10 +84,9 @@ impl List {
     pub fn of_rows(opened: Opened<Input>, column: &str, has_header: bool) -> Result<Self, Failure> {
         let byte_order_mark = opened.byte_order_mark();
         let delimiter = opened.delimiter().unwrap_or(b',');
-        let first: Vec<String> = first_fields(opened.first_line(), delimiter)?;
+        let columns = opened.first_fields().len();
         let mut rows = opened.rows(Shape::Delimited(delimiter));
         if !has_header {
-            let columns = first.len();
             let column = position(column, columns).ok_or_else(|| {
                 Failure::usage(format!("--column {column}: the first row has {columns} columns"))
             })?;
@@ -164,15 +163,6 @@ impl List {
         let recipients = Recipients::Lines { text: Bytes::from(text), count };
         Ok(Some((batch, recipients)))
     }
-}
-
-/// The fields of a row.
-fn first_fields(row: &[u8], delimiter: u8) -> Result<Vec<String>, Failure> {
-    let mut reader =
-        csv::ReaderBuilder::new().has_headers(false).delimiter(delimiter).from_reader(row);
-    let fields = reader.byte_records().next().transpose().map_err(io::Error::from)?;
-    let text = |field: &[u8]| String::from_utf8_lossy(field).into_owned();
-    Ok(fields.iter().flatten().map(text).collect())
 }
 
 /// The index of a column that is given by its position.
