@@ -7,6 +7,7 @@ mod args;
 mod check;
 mod completions;
 mod explain;
+mod export;
 mod failure;
 mod files;
 mod filter;
@@ -85,6 +86,8 @@ enum Question {
     Import(import::Args),
     /// Split a recipient list into permitted and suppressed rows
     Filter(filter::Args),
+    /// Export the known contacts of a scope, permitted or suppressed
+    Export(export::Args),
     /// Ask about one recipient
     Check(check::Args),
     /// Say why a contact is permitted or suppressed, now or in the past
@@ -141,6 +144,7 @@ fn ask(endpoint: &str, question: Question) -> Result<ExitCode, Failure> {
             Question::Policy(command) => policy::run(&client, command).await,
             Question::Import(args) => import::run(&client, args).await,
             Question::Filter(args) => filter::run(&client, args).await,
+            Question::Export(args) => export::run(&client, args).await,
             Question::Check(args) => check::run(&client, args).await,
             Question::Explain(args) => explain::run(&client, args).await,
             Question::History(args) => history::run(&client, args).await,

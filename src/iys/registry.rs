@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::address::Accept,
-    formats::{DailyRow, DailyRows, Opened},
+    formats::{DailyRow, DailyRows},
 };
 
 /// Whom a record is about: the fingerprint of recipient, type and recipient
@@ -56,7 +56,7 @@ impl Registry {
     /// Reading failed, the header lacks a column, or there are more than
     /// [`MAX_ROWS`] subjects.
     pub fn read(&mut self, input: impl BufRead) -> io::Result<()> {
-        let mut rows = DailyRows::new(Opened::read(input)?)?;
+        let mut rows = DailyRows::new(input)?;
         while let Some((_, row)) = rows.next_row()? {
             match row.as_ref().and_then(record) {
                 Some((subject, held)) => self.take(subject, held).map_err(io::Error::other)?,

@@ -6,7 +6,7 @@ use std::io::{self, BufRead};
 use serde_json::{Map, Value};
 
 use super::{objects::Objects, words::Status};
-use crate::formats::{Opened, Rows, Shape};
+use crate::formats::{Opened, Rows, Shape, column_name};
 
 /// The form of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ enum Source {
     Json(Objects<Input>),
 }
 
-/// The table's columns, folded, in the order of `table_row`.
+/// The table's columns, in the order of `table_row`.
 const COLUMNS: [&str; 5] = ["IZIN TURU", "ALICI", "ONAY(1)-RET(0)", "IZIN KAYNAGI", "IZIN TARIHI"];
 
 impl UploadReader {
@@ -65,17 +65,17 @@ impl UploadReader {
     /// # Errors
     /// Reading failed, or the file has neither form.
     pub fn new(input: impl BufRead + 'static) -> io::Result<Self> {
-        let opened = Opened::<Input>::read(Box::new(input))?;
+        let opened = Opened::<Input>::read(Box::new(input), "TR")?;
         if matches!(opened.first_line().trim_ascii_start().first(), Some(b'{' | b'[')) {
             return Ok(Self { rows: Source::Json(Objects::new(Box::new(opened.into_input()))) });
         }
         let shape = Shape::Records(opened.delimiter().unwrap_or(b','));
         let mut rows = opened.rows(shape);
         let header: Vec<String> = match rows.next_row()? {
-            Some(row) => row.fields.iter().map(folded).collect(),
+            Some(row) => row.fields.iter().map(column_name).collect(),
             None => Vec::new(),
         };
-        let place = |name: &str| header.iter().position(|had| had == name);
+        let place = |name: &str| header.iter().position(|had| *had == column_name(name));
         let missing: Vec<&str> = COLUMNS.into_iter().filter(|name| place(name).is_none()).collect();
         if !missing.is_empty() {
             return Err(neither_form(&missing));
@@ -148,18 +148,6 @@ fn json_row(bytes: &[u8]) -> Option<UploadRow> {
         source: text("source"),
         consent_date: text("consentDate"),
     })
-}
-
-/// The name of a column in plain capitals, as people without a Turkish
-/// keyboard write it.
-fn folded(name: &str) -> String {
-    let plain = |letter: char| match letter {
-        'İ' | 'ı' | 'i' => 'I',
-        'Ü' | 'ü' => 'U',
-        'Ğ' | 'ğ' => 'G',
-        other => other.to_ascii_uppercase(),
-    };
-    name.trim().chars().map(plain).collect()
 }
 
 fn neither_form(missing: &[&str]) -> io::Error {

@@ -17,6 +17,7 @@ mod item;
 mod outcome;
 mod policy;
 mod publish;
+mod trial;
 
 pub use books::Books;
 pub use checkpoint::Pages;

@@ -20,6 +20,7 @@ mod describe;
 mod explain;
 mod export;
 mod history;
+mod import_files;
 mod imports;
 mod iys;
 mod layering;

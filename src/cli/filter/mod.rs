@@ -23,10 +23,11 @@ use self::{
 use super::{
     Failure,
     args::{AddressArgs, Kind, ScopeArgs},
-    files,
+    files::{self, Table},
 };
 use crate::{
     client::{Client, FilterStream},
+    formats::Opened,
     proto::v1::{AnswerForm, ContactKind, FilterOptions},
 };
 
@@ -42,15 +43,23 @@ const IN_FLIGHT: usize = 8;
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
-    /// The list: one address a line or, with --column, CSV; - for standard input
+    /// The list: one address a line or, with --column, CSV or an Excel sheet
+    /// (.xlsx), whose rows are written as CSV; - for standard input
     file: PathBuf,
     #[command(flatten)]
     scope: ScopeArgs,
     #[command(flatten)]
     reading: AddressArgs,
-    /// The column that holds the addresses, by its name in the header
+    /// The column that holds the addresses, by its name in the header or its
+    /// position from 1
     #[arg(long)]
     column: Option<String>,
+    /// The first row is a recipient and not a header
+    #[arg(long, requires = "column")]
+    no_header: bool,
+    /// The sheet of an .xlsx file; the first one if not said
+    #[arg(long, value_name = "NAME")]
+    sheet: Option<String>,
     /// Where permitted rows go; - for standard output
     #[arg(long, value_name = "FILE")]
     permitted: Option<PathBuf>,
@@ -103,9 +112,18 @@ pub async fn run(client: &Client, args: Args) -> Result<ExitCode, Failure> {
             return Err(Failure::usage("--permitted and --suppressed both name standard output"));
         }
     }
-    let (input, progress) = files::open(&args.file)?;
-    let list =
-        List::open(input, args.column.as_deref(), matches!(args.reading.kind, Kind::ExternalId))?;
+    let Table { input, progress, delimiter } =
+        files::open_table(&args.file, args.sheet.as_deref())?;
+    let opened = Opened::read(input, &args.reading.region)?.delimited_by(delimiter);
+    if let Some(encoding) = opened.encoding() {
+        // Rows in any other encoding are written back byte for byte.
+        let back = if opened.is_utf_16() { ", written back as UTF-8" } else { "" };
+        eprintln!("{}: encoding {encoding}{back}", args.file.display());
+    }
+    let list = match &args.column {
+        None => List::of_lines(opened, matches!(args.reading.kind, Kind::ExternalId))?,
+        Some(column) => List::of_rows(opened, column, !args.no_header)?,
+    };
     let mut outputs = Outputs::create(&args, list.layout())?;
     let stream = FilterStream::open(client, args.options(), IN_FLIGHT).await?;
     let since = Since::new(client, &args);

@@ -44,7 +44,7 @@ impl Outputs {
         }
         if let Some(suppressed) = &mut self.suppressed {
             suppressed.write_all(byte_order_mark)?;
-            if let Some(delimiter) = self.layout.delimiter {
+            if let Some(delimiter) = self.layout.delimiter.filter(|_| !header.is_empty()) {
                 append(suppressed, header, delimiter, 0, ADDED_COLUMNS)?;
             }
         }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     client::Client,
-    formats::{DailyRows, IysMapping, Opened},
+    formats::{DailyRows, IysMapping},
     iys::{
         canonical::{CanonicalRow, sha384},
         recipient::masked,
@@ -61,8 +61,7 @@ fn read_files(paths: &[PathBuf]) -> Result<(Day, Vec<String>), Failure> {
         let named =
             |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", path.display()));
         let (input, progress) = files::open(path)?;
-        let opened = Opened::read(input).map_err(|error| named(&error))?;
-        let mut rows = DailyRows::new(opened).map_err(|error| named(&error))?;
+        let mut rows = DailyRows::new(input).map_err(|error| named(&error))?;
         while let Some((line, row)) = rows.next_row().map_err(|error| named(&error))? {
             match row {
                 Some(row) => day.take(&row)?,
