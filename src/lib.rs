@@ -11,6 +11,7 @@ pub mod clock;
 pub mod domain;
 pub mod engine;
 pub mod formats;
+pub mod iys;
 pub mod proto;
 pub mod reader;
 pub mod recovery;

@@ -1,10 +1,17 @@
 //! Arguments that several subcommands take.
 
+use std::str::FromStr;
+
 use jiff::tz::Offset;
 
+use super::Failure;
 use crate::{
+    client::Client,
     formats::parse_time,
-    proto::v1::{self, Actor, ActorRole, ContactKind, RecipientType, Scope, StatedTime},
+    proto::v1::{
+        self, Actor, ActorRole, ContactKind, GetPolicyRequest, RecipientType, Revision, Scope,
+        StatedTime,
+    },
 };
 
 /// What a message is about.
@@ -107,6 +114,61 @@ impl From<Role> for ActorRole {
     }
 }
 
+/// Who asks.
+#[derive(clap::Args)]
+pub struct AskerArgs {
+    /// Who asks; goes into the server's audit log
+    #[arg(long, value_name = "NAME", env = "USER", default_value = "", hide_env_values = true)]
+    asked_by: String,
+}
+
+impl AskerArgs {
+    /// Somebody of the brand's staff, under this name.
+    pub fn actor(&self) -> v1::Actor {
+        v1::Actor { role: ActorRole::Staff.into(), id: self.asked_by.clone() }
+    }
+}
+
+/// A revision as it is printed, `EPOCH:REVISION`, or its number alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevisionArg {
+    epoch: Option<String>,
+    revision: u64,
+}
+
+impl FromStr for RevisionArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (epoch, number) = match text.split_once(':') {
+            Some((epoch, number)) => (Some(epoch), number),
+            None => (None, text),
+        };
+        let is_epoch =
+            |epoch: &str| epoch.len() == 32 && epoch.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let revision = number.parse().ok().filter(|_| epoch.is_none_or(is_epoch));
+        let revision = revision.ok_or_else(|| {
+            "a revision is a number, or EPOCH:NUMBER with 32 hexadecimal digits".to_owned()
+        })?;
+        Ok(Self { epoch: epoch.map(str::to_lowercase), revision })
+    }
+}
+
+impl RevisionArg {
+    /// The revision; a number alone is meant of the server's present epoch.
+    ///
+    /// # Errors
+    /// The server does not say its epoch.
+    pub async fn in_epoch_of(self, client: &Client) -> Result<Revision, Failure> {
+        if let Some(epoch) = self.epoch {
+            return Ok(Revision { epoch, revision: self.revision });
+        }
+        let policy = client.admin_service().get_policy(GetPolicyRequest {}).await?.into_inner();
+        let epoch = policy.revision.map(|applied| applied.epoch).unwrap_or_default();
+        Ok(Revision { epoch, revision: self.revision })
+    }
+}
+
 /// A recipient type by name.
 #[derive(Clone, Copy, clap::ValueEnum)]
 pub enum Type {
@@ -195,6 +257,17 @@ mod tests {
         assert_eq!(read("sms/marketing/merchant"), sms(RecipientType::Merchant));
         for wrong in ["", "sms", "sms/", "/marketing", "sms/marketing/both", "individual/a/b/c"] {
             assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_revision_is_read_with_or_without_its_epoch() {
+        let epoch = "0123456789abcdef0123456789ABCDEF";
+        let with = RevisionArg { epoch: Some(epoch.to_lowercase()), revision: 7 };
+        assert_eq!(format!("{epoch}:7").parse(), Ok(with));
+        assert_eq!("7".parse(), Ok(RevisionArg { epoch: None, revision: 7 }));
+        for text in ["", "x", "-1", ":7", "abc:7", "2026-01-01 10:00:00", "2026-01-01T10:00:00Z"] {
+            assert!(text.parse::<RevisionArg>().is_err(), "{text}");
         }
     }
 }

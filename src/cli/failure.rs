@@ -4,7 +4,7 @@ use std::{error::Error, fmt, io, process::ExitCode};
 
 use tonic::Status;
 
-use crate::{client::ClientError, formats::MappingError};
+use crate::{client::ClientError, formats::MappingError, iys::TooManyRows};
 
 /// A command that did not do what it was asked to.
 #[derive(Debug)]
@@ -72,6 +72,12 @@ impl From<io::Error> for Failure {
 
 impl From<MappingError> for Failure {
     fn from(error: MappingError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<TooManyRows> for Failure {
+    fn from(error: TooManyRows) -> Self {
         Self::Failed(error.to_string())
     }
 }

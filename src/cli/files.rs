@@ -1,8 +1,9 @@
 //! Files that commands read and write; `-` is standard input or output.
 
 use std::{
+    error::Error,
     fs::{File, Permissions},
-    io::{self, BufReader, BufWriter, Read, Write},
+    io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write},
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -11,6 +12,7 @@ use indicatif::{ProgressBar, ProgressBarIter};
 use tempfile::NamedTempFile;
 
 use super::{Failure, output};
+use crate::formats::{is_workbook, sheet_to_csv};
 
 /// Enough that system calls do not show in a profile, in bytes.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -34,6 +36,45 @@ pub fn open(path: &Path) -> Result<(Input, ProgressBar), Failure> {
     let progress = output::progress(length);
     let reader = BufReader::with_capacity(BUFFER_BYTES, progress.wrap_read(reader));
     Ok((reader, progress))
+}
+
+/// A file with a row a line.
+pub struct Table {
+    /// Its text, or that of a sheet.
+    pub input: Input,
+    /// How far it is read.
+    pub progress: ProgressBar,
+    /// What stands between fields, if that is known: in what was a sheet.
+    pub delimiter: Option<u8>,
+}
+
+/// Opens a text file or a sheet of an Excel file, which is read to its end
+/// first: so that a broken one is found out before a row of it is used.
+///
+/// # Errors
+/// The file cannot be read, or there is no such sheet.
+pub fn open_table(path: &Path, sheet: Option<&str>) -> Result<Table, Failure> {
+    let (mut input, progress) = open(path)?;
+    if !is_workbook(input.fill_buf()?) {
+        if sheet.is_some() {
+            return Err(Failure::usage("--sheet is for Excel files (.xlsx)"));
+        }
+        return Ok(Table { input, progress, delimiter: None });
+    }
+    if is_standard(path) {
+        return Err(Failure::usage("an Excel file is not read from standard input; name it"));
+    }
+    let named = |error: &dyn Error| Failure::failed(format!("{}: {error}", path.display()));
+    let mut text = BufWriter::new(tempfile::tempfile()?);
+    let sheet = sheet_to_csv(&mut input, sheet, &mut text).map_err(|error| named(&error))?;
+    progress.finish_and_clear();
+    eprintln!("{}: sheet {sheet}, read as CSV", path.display());
+    let mut file = text.into_inner().map_err(|error| named(&error))?;
+    file.rewind()?;
+    let progress = output::progress(file.metadata().ok().map(|metadata| metadata.len()));
+    let reader: Box<dyn Read + Send> = Box::new(file);
+    let input = BufReader::with_capacity(BUFFER_BYTES, progress.wrap_read(reader));
+    Ok(Table { input, progress, delimiter: Some(b',') })
 }
 
 /// Refuses to write over one of `others`: a list that replaces its own input,

@@ -7,11 +7,16 @@ mod args;
 mod check;
 mod completions;
 mod entry;
+mod explain;
+mod export;
 mod failure;
 mod files;
 mod filter;
 pub mod generate;
+mod history;
 mod import;
+mod iys;
+mod ledger_row;
 mod output;
 mod planes;
 mod policy;
@@ -23,6 +28,7 @@ pub mod serve;
 mod stats;
 mod suppress;
 pub mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -34,12 +40,12 @@ use crate::client::{Client, DEFAULT_ENDPOINT};
 /// Exit codes, as `--help` tells them.
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done; check: permitted
+  0  done; check, explain: permitted
   1  failed
   2  wrong usage
   3  the server cannot be reached or is not ready
-  4  done, but some rows or events were rejected
-  5  check: suppressed";
+  4  done, but some rows or events were rejected, or differ
+  5  check, explain: suppressed";
 
 /// Something was rejected, the rest is done.
 const REJECTED: u8 = 4;
@@ -64,6 +70,9 @@ enum Command {
     Serve(serve::Args),
     #[command(flatten)]
     Ask(Question),
+    /// Work with İYS, the Turkish registry
+    #[command(subcommand)]
+    Iys(iys::Command),
     /// Make up data for trials
     #[command(subcommand)]
     Generate(generate::Command),
@@ -83,8 +92,16 @@ enum Question {
     Import(import::Args),
     /// Split a recipient list into permitted and suppressed rows
     Filter(filter::Args),
+    /// Export the known contacts of a scope, permitted or suppressed
+    Export(export::Args),
     /// Ask about one recipient
     Check(check::Args),
+    /// Say why a contact is permitted or suppressed, now or in the past
+    Explain(explain::Args),
+    /// Show all events of one contact
+    History(history::Args),
+    /// Print events as they are committed
+    Watch(watch::Args),
     /// Record one consent event
     Record(record::Args),
     /// Erase a person's data
@@ -105,6 +122,9 @@ enum Question {
     Reach(reach::Args),
     /// Show what the server holds and does
     Stats(stats::Args),
+    /// Stands in `Command`, beside what needs no server
+    #[command(skip)]
+    Iys(iys::Question),
 }
 
 /// A server's URL; a bare address means http. This version has no encryption,
@@ -126,6 +146,8 @@ pub fn run() -> ExitCode {
     let outcome = match command {
         Command::Serve(args) => serve::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Iys(iys::Command::Check(args)) => iys::check::run(&args),
+        Command::Iys(iys::Command::Ask(question)) => ask(&endpoint, Question::Iys(question)),
         Command::Generate(command) => generate::run(&command),
         Command::Completions(args) => completions::run(&args),
         Command::Ask(question) => ask(&endpoint, question),
@@ -144,7 +166,11 @@ fn ask(endpoint: &str, question: Question) -> Result<ExitCode, Failure> {
             Question::Policy(command) => policy::run(&client, command).await,
             Question::Import(args) => import::run(&client, args).await,
             Question::Filter(args) => filter::run(&client, args).await,
+            Question::Export(args) => export::run(&client, args).await,
             Question::Check(args) => check::run(&client, args).await,
+            Question::Explain(args) => explain::run(&client, args).await,
+            Question::History(args) => history::run(&client, args).await,
+            Question::Watch(args) => watch::run(&client, args).await,
             Question::Record(args) => record::run(&client, args).await,
             Question::Erase(args) => rights::erase(&client, args).await,
             Question::Purge(args) => rights::purge(&client, args).await,
@@ -155,6 +181,7 @@ fn ask(endpoint: &str, question: Question) -> Result<ExitCode, Failure> {
             Question::Object(args) => right::object(&client, args).await,
             Question::Reach(args) => reach::run(&client, args).await,
             Question::Stats(args) => stats::run(&client, &args).await,
+            Question::Iys(question) => iys::run(&client, question).await,
         }
     };
     runtime.block_on(async {

@@ -105,6 +105,7 @@ pub struct ImportStream<T> {
     connection: Option<Connection>,
     pending: VecDeque<Chunk<T>>,
     in_flight: usize,
+    dry_run: bool,
     closed: bool,
     failures: u32,
 }
@@ -119,9 +120,16 @@ impl<T> ImportStream<T> {
             connection: None,
             pending: VecDeque::with_capacity(in_flight),
             in_flight,
+            dry_run: false,
             closed: false,
             failures: 0,
         }
+    }
+
+    /// With `dry_run` the server only says what would become of the items.
+    #[must_use]
+    pub fn dry_run(self, dry_run: bool) -> Self {
+        Self { dry_run, ..self }
     }
 
     /// Whether another chunk may be sent now.
@@ -139,7 +147,7 @@ impl<T> ImportStream<T> {
     /// Sends a chunk of at most 10,000 items and 4 MiB; there must be
     /// [room](Self::has_room).
     pub fn send(&mut self, tag: T, items: Vec<ImportItem>) {
-        let request = ImportRequest { items, dry_run: false };
+        let request = ImportRequest { items, dry_run: self.dry_run };
         if let Some(connection) = &self.connection {
             // Fails only on a broken connection; `next` then sends all again.
             let _ = connection.requests.try_send(request.clone());

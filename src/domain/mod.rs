@@ -4,10 +4,12 @@
 //! out. Everything else in sendgate caches, stores or transports its answer.
 
 pub mod address;
+pub mod business_days;
 pub mod contact;
 pub mod decide;
 pub mod erased;
 pub mod event;
+mod holidays;
 pub mod plane;
 pub mod policy;
 pub mod reason;

@@ -5,9 +5,12 @@ use crate::proto::v1::{
     StatedTime, Suppression, import_item,
 };
 
-use super::Problem;
+use super::{Changes, Problem};
 
 const SHA256_BYTES: usize = 32;
+/// The server takes 1,024 bytes, and a character has four at most. A longer
+/// remark must not cost the opt-out that it explains.
+const NOTE_CHARACTERS: usize = 256;
 
 /// What the command line says for rows that do not say it themselves.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +31,70 @@ pub struct Defaults {
     pub consented_at: Option<StatedTime>,
     /// When suppressions without an end of their own end, in ms.
     pub expires_at_ms: Option<i64>,
+}
+
+impl Defaults {
+    /// The channel of a format that is about one, unless another is named.
+    pub(super) fn channel_or<'a>(&'a self, usual: &'a str) -> &'a str {
+        or_default(&self.channel, usual)
+    }
+
+    /// An event of a file from elsewhere, still without status and time.
+    pub(super) fn event(&self, contact: Contact, channel: &str, source: &str) -> ConsentEvent {
+        ConsentEvent {
+            brand: self.brand.clone(),
+            contact: Some(contact),
+            channel: channel.to_owned(),
+            source: source.to_owned(),
+            ..Default::default()
+        }
+    }
+
+    /// Completes a grant by what the command line says, and checks it.
+    pub(super) fn grant(&self, event: ConsentEvent, time: Option<StatedTime>) -> Changes {
+        let event = ConsentEvent {
+            recipient_type: self.recipient_type.into(),
+            purpose: self.purpose.clone(),
+            status: ConsentStatus::Granted.into(),
+            consent_time: time.or(self.consented_at),
+            ..event
+        };
+        check_grant(&event)?;
+        Ok(vec![consent(event)])
+    }
+
+    /// Completes a withdrawal: for both types and, unless the event names its
+    /// purpose, for the whole channel.
+    pub(super) fn withdrawal(&self, event: ConsentEvent, time: Option<StatedTime>) -> ImportItem {
+        let status = ConsentStatus::Withdrawn.into();
+        consent(ConsentEvent { status, consent_time: time, ..event })
+    }
+
+    /// A suppression of a file from elsewhere.
+    pub(super) fn suppression(
+        &self,
+        contact: Contact,
+        channel: &str,
+        reason: Reason,
+        since: Option<StatedTime>,
+        source: &str,
+    ) -> Suppression {
+        Suppression {
+            brand: self.brand.clone(),
+            contact: Some(contact),
+            channel: channel.to_owned(),
+            reason: reason.into(),
+            since,
+            expires_at_ms: self.expires_at_ms,
+            source: source.to_owned(),
+            ..Default::default()
+        }
+    }
+}
+
+/// A remark that fits, with what a row said in words of its own.
+pub(super) fn note(text: &str) -> String {
+    text.chars().take(NOTE_CHARACTERS).collect()
 }
 
 /// What a row does to its contact.
@@ -102,10 +169,15 @@ pub(super) fn or_default<'a>(own: &'a str, default: &'a str) -> &'a str {
     if own.is_empty() { default } else { own }
 }
 
-/// A contact, from an address as it stands in a file.
-pub(super) fn contact(kind: ContactKind, address: &str, region: &str) -> Result<Contact, Problem> {
+/// A contact, from an address as it stands in this field of a file.
+pub(super) fn contact(
+    field: &str,
+    kind: ContactKind,
+    address: &str,
+    region: &str,
+) -> Result<Contact, Problem> {
     if address.is_empty() {
-        return Err(Problem::new("address", "the row has no address"));
+        return Err(Problem::new(field, "the row has no address"));
     }
     let default_region = if kind == ContactKind::Phone { region.to_owned() } else { String::new() };
     Ok(Contact { kind: kind.into(), address: address.to_owned(), default_region })

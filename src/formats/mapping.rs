@@ -1,6 +1,11 @@
-//! Which channels and purposes the policy gives to each type of İYS.
+//! What imports take from the policy: the channels and purposes of each type of
+//! İYS, and the names of a brand's purposes.
 
-use std::{collections::BTreeMap, error::Error, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    fmt,
+};
 
 use serde::Deserialize;
 
@@ -31,6 +36,35 @@ struct Purpose {
 struct Brand {
     channels: Option<Vec<String>>,
     purposes: Option<Vec<String>>,
+}
+
+impl PolicyText {
+    fn parse(toml: &str) -> Result<Self, MappingError> {
+        toml::from_str(toml).map_err(MappingError::Unreadable)
+    }
+
+    fn brand(&self, brand: &str) -> Result<&Brand, MappingError> {
+        self.brands.get(brand).ok_or_else(|| MappingError::UnknownBrand {
+            brand: brand.to_owned(),
+            declared: self.brands.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
+        })
+    }
+}
+
+/// Whether a brand uses what is named; without a list it uses everything.
+fn in_brand(list: &Option<Vec<String>>, name: &String) -> bool {
+    list.as_ref().is_none_or(|list| list.contains(name))
+}
+
+/// The purposes that a brand uses.
+///
+/// # Errors
+/// The policy cannot be read, or does not declare the brand.
+pub fn purposes_of(toml: &str, brand: &str) -> Result<BTreeSet<String>, MappingError> {
+    let policy = PolicyText::parse(toml)?;
+    let declared = policy.brand(brand)?;
+    let names = policy.purposes.keys();
+    Ok(names.filter(|name| in_brand(&declared.purposes, name)).cloned().collect())
 }
 
 /// What a row of an İYS file means for one brand.
@@ -86,14 +120,8 @@ impl IysMapping {
     /// The policy cannot be read, does not declare the brand, or lets ONAY
     /// grant nothing.
     pub fn from_policy(toml: &str, brand: &str) -> Result<Self, MappingError> {
-        let policy: PolicyText = toml::from_str(toml).map_err(MappingError::Unreadable)?;
-        let declared = policy.brands.get(brand).ok_or_else(|| MappingError::UnknownBrand {
-            brand: brand.to_owned(),
-            declared: policy.brands.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
-        })?;
-        let in_brand = |list: &Option<Vec<String>>, name: &String| {
-            list.as_ref().is_none_or(|list| list.contains(name))
-        };
+        let policy = PolicyText::parse(toml)?;
+        let declared = policy.brand(brand)?;
         let mut mapping = Self::default();
         for (name, channel) in &policy.channels {
             if let Some(iys) = &channel.iys

@@ -6,20 +6,43 @@
 //! rejected. A withdrawal is never refused for its time or type, and what the
 //! command line says never narrows the withdrawal of a row.
 
+mod cells;
+mod elements;
+mod encoding;
 mod event;
+mod ftc_dnc;
+mod hubspot;
+mod items;
+mod iys;
 mod iys_daily;
+mod iys_json;
+mod iys_rows;
+mod iys_upload;
+mod mailchimp;
+mod mailgun;
 mod mapping;
 mod plain;
+mod recognise;
 mod rows;
 mod sendgate;
+mod sendgrid;
+mod ses;
+mod sheet;
+mod text;
 mod time;
+mod twilio;
 
-use std::io::{self, BufRead};
+use std::collections::BTreeSet;
 
 pub use self::{
+    cells::column_name,
     event::{Defaults, Status, parse_sha256, reason_name},
-    mapping::{IysMapping, MappingError},
+    items::{ItemReader, ItemRow},
+    iys::{REGISTRY, REGISTRY_PREFIX},
+    iys_rows::{DailyRow, DailyRows},
+    mapping::{IysMapping, MappingError, purposes_of},
     rows::{Opened, Row, Rows, Shape},
+    sheet::{SheetError, is_workbook, sheet_to_csv},
     time::parse_time,
 };
 use crate::proto::v1::{ImportItem, RejectCode};
@@ -29,44 +52,52 @@ use crate::proto::v1::{ImportItem, RejectCode};
 pub enum Format {
     /// The daily file of İYS, the Turkish registry.
     IysDaily,
+    /// The same as JSON objects.
+    IysJson,
+    /// What a sender is about to upload to İYS.
+    IysUpload,
     /// The fields of a consent event as CSV.
     SendgateCsv,
-    /// The fields of a consent event, one JSON object a line.
+    /// The fields of a consent event as JSON objects.
     SendgateJson,
+    /// The suppression list of Amazon SES.
+    SesCsv,
+    /// The same as JSON objects.
+    SesJson,
+    /// The suppressions of SendGrid.
+    Sendgrid,
+    /// The unsubscribes of Mailgun.
+    Mailgun,
+    /// One of the files of a Mailchimp audience export.
+    Mailchimp,
+    /// The opt-outs of HubSpot.
+    HubspotOptout,
+    /// The items of Twilio's consent management.
+    TwilioConsent,
+    /// The national do-not-call list of the USA.
+    FtcDnc,
     /// One address a line; what it means is said on the command line.
     Plain,
 }
 
 impl Format {
-    /// Recognises a format from the first line of a file. A list of bare
-    /// addresses says nothing of itself, so `Plain` is never recognised.
-    #[must_use]
-    pub fn recognise<R: BufRead>(opened: &Opened<R>) -> Option<Self> {
-        let line = opened.first_line().trim_ascii();
-        if line.starts_with(b"{") {
-            return Some(Self::SendgateJson);
-        }
-        let text = String::from_utf8_lossy(line).to_ascii_lowercase();
-        let delimiter = char::from(opened.delimiter()?);
-        let names: Vec<&str> =
-            text.split(delimiter).map(|name| name.trim().trim_matches('"')).collect();
-        let has_all = |needed: &[&str]| needed.iter().all(|name| names.contains(name));
-        if has_all(&iys_daily::REQUIRED) {
-            Some(Self::IysDaily)
-        } else if has_all(&sendgate::REQUIRED) {
-            Some(Self::SendgateCsv)
-        } else {
-            None
-        }
-    }
-
     /// The format's name for people.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::IysDaily => "iys-daily",
+            Self::IysJson => "iys-json",
+            Self::IysUpload => "iys-upload",
             Self::SendgateCsv => "sendgate (CSV)",
-            Self::SendgateJson => "sendgate (NDJSON)",
+            Self::SendgateJson => "sendgate (JSON)",
+            Self::SesCsv => "ses (CSV)",
+            Self::SesJson => "ses (JSON)",
+            Self::Sendgrid => "sendgrid",
+            Self::Mailgun => "mailgun",
+            Self::Mailchimp => "mailchimp",
+            Self::HubspotOptout => "hubspot-optout",
+            Self::TwilioConsent => "twilio-consent",
+            Self::FtcDnc => "ftc-dnc",
             Self::Plain => "plain",
         }
     }
@@ -77,10 +108,30 @@ impl Format {
 pub enum Meaning {
     /// Rows of the İYS daily file, with the channels that the policy maps.
     IysDaily(IysMapping),
+    /// The same as JSON objects.
+    IysJson(IysMapping),
+    /// Rows to be uploaded to İYS.
+    IysUpload(IysMapping),
     /// Rows of the CSV form of `sendgate`.
     SendgateCsv,
-    /// Rows of the NDJSON form of `sendgate`.
+    /// Rows of the JSON form of `sendgate`.
     SendgateJson,
+    /// Rows of the CSV form of `ses`.
+    SesCsv,
+    /// Rows of the JSON form of `ses`.
+    SesJson,
+    /// Rows of SendGrid.
+    Sendgrid,
+    /// Rows of Mailgun, with the purposes of the brand.
+    Mailgun(BTreeSet<String>),
+    /// Rows of Mailchimp.
+    Mailchimp,
+    /// Rows of HubSpot.
+    HubspotOptout,
+    /// Items of Twilio.
+    TwilioConsent,
+    /// Rows of the do-not-call list.
+    FtcDnc,
     /// Bare addresses that all mean the same.
     Plain(Status),
 }
@@ -105,83 +156,7 @@ impl Problem {
 /// One row of an import: the changes that it stands for, or why there are none.
 pub type Changes = Result<Vec<ImportItem>, Problem>;
 
-/// Reads the changes of an import row by row, in constant memory.
-pub struct ItemReader<R> {
-    rows: Rows<R>,
-    header: csv::StringRecord,
-    meaning: Meaning,
-    defaults: Defaults,
-}
-
-impl<R: BufRead> ItemReader<R> {
-    /// Begins to read; a header is consumed and checked.
-    ///
-    /// # Errors
-    /// Reading failed, or the header lacks a column or names an unknown one.
-    pub fn new(opened: Opened<R>, meaning: Meaning, defaults: Defaults) -> io::Result<Self> {
-        let shape = match meaning {
-            Meaning::IysDaily(_) | Meaning::SendgateCsv => {
-                Shape::Records(opened.delimiter().unwrap_or(b','))
-            }
-            Meaning::SendgateJson | Meaning::Plain(_) => Shape::Lines,
-        };
-        let mut rows = opened.rows(shape);
-        let header = match (&meaning, shape) {
-            (_, Shape::Lines) => csv::StringRecord::new(),
-            (Meaning::IysDaily(_), _) => read_header(&mut rows, &iys_daily::REQUIRED)?,
-            _ => {
-                let header = read_header(&mut rows, &sendgate::REQUIRED)?;
-                sendgate::refuse_unknown_columns(&header)?;
-                header
-            }
-        };
-        rows.fill_up_to(header.len());
-        Ok(Self { rows, header, meaning, defaults })
-    }
-
-    /// The next row's line number and changes.
-    ///
-    /// # Errors
-    /// Reading failed, or a row is longer than 1 MiB.
-    pub fn next_changes(&mut self) -> io::Result<Option<(u64, Changes)>> {
-        let Some(row) = self.rows.next_row()? else { return Ok(None) };
-        let text = row.fields.get(0).unwrap_or_default();
-        let surplus = row.fields.iter().skip(self.header.len().max(1));
-        let changes = match &self.meaning {
-            _ if row.unclosed_quote => Err(Problem::new(
-                "row",
-                "a quote is opened and not closed; a cell of an import stays on one line",
-            )),
-            // A delimiter too many shifts all that follows into other columns.
-            _ if surplus.into_iter().any(|field| !field.is_empty()) => {
-                Err(Problem::new("row", "more fields than the header has"))
-            }
-            Meaning::IysDaily(mapping) => {
-                iys_daily::changes(row.fields, &self.header, mapping, &self.defaults)
-            }
-            Meaning::SendgateCsv => sendgate::csv_changes(row.fields, &self.header, &self.defaults),
-            Meaning::SendgateJson => sendgate::json_changes(text, &self.defaults),
-            Meaning::Plain(status) => plain::changes(text, *status, &self.defaults),
-        };
-        Ok(Some((row.line, changes)))
-    }
-}
-
-/// The names of the columns: trimmed, in lower case.
-fn read_header<R: BufRead>(rows: &mut Rows<R>, required: &[&str]) -> io::Result<csv::StringRecord> {
-    let header: csv::StringRecord = match rows.next_row()? {
-        Some(row) => row.fields.iter().map(|name| name.trim().to_ascii_lowercase()).collect(),
-        None => csv::StringRecord::new(),
-    };
-    let missing: Vec<&str> =
-        required.iter().copied().filter(|name| header.iter().all(|had| had != *name)).collect();
-    if missing.is_empty() {
-        Ok(header)
-    } else {
-        let message = format!("the header lacks the columns {}", missing.join(", "));
-        Err(io::Error::new(io::ErrorKind::InvalidData, message))
-    }
-}
-
+#[cfg(test)]
+mod fixture_tests;
 #[cfg(test)]
 mod tests;

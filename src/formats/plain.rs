@@ -19,7 +19,7 @@ impl Status {
 /// The change that one line stands for. A withdrawal without a purpose is for
 /// the whole channel, and without a channel for everything.
 pub(super) fn changes(line: &str, status: Status, defaults: &Defaults) -> Changes {
-    let contact = contact(defaults.kind, line.trim(), &defaults.region)?;
+    let contact = contact("address", defaults.kind, line.trim(), &defaults.region)?;
     let status = match status {
         Status::Granted => ConsentStatus::Granted,
         Status::Withdrawn => ConsentStatus::Withdrawn,

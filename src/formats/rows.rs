@@ -4,18 +4,26 @@
 //! than `csv` because a filter must write rows back byte for byte, and a
 //! rejects file must name the right line also after blank lines and CRLF.
 
-use std::io::{self, BufRead, Chain, Cursor, Read as _};
+use std::{
+    borrow::Cow,
+    io::{self, BufRead, Cursor, Read as _},
+    ops::Range,
+};
 
 use csv::StringRecord;
 use csv_core::ReadRecordResult;
-use encoding_rs::WINDOWS_1254;
+use encoding_rs::Encoding;
+
+use super::{
+    elements::JsonShape,
+    encoding::{self, Again, BYTE_ORDER_MARK, Source},
+};
 
 /// Longest row in bytes. Longer means, in practice, a quote that is never
 /// closed, and must not fill the memory.
-const MAX_ROW_BYTES: usize = 1 << 20;
-/// Longest first line that is looked at to recognise the shape, in bytes.
-const MAX_FIRST_LINE_BYTES: u64 = 64 << 10;
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(super) const MAX_ROW_BYTES: usize = 1 << 20;
+/// How much of a file is looked at to recognise what it is, in bytes.
+const HEAD_BYTES: u64 = 64 << 10;
 
 /// Delimiters that are recognised, the likeliest first.
 const DELIMITERS: [u8; 4] = *b",;\t|";
@@ -39,63 +47,130 @@ pub struct Row<'a> {
     pub line: u64,
     /// The bytes as they stand in the file, with their line end.
     pub raw: &'a [u8],
-    /// The fields as text: UTF-8 or, where it is not that, Windows-1254.
+    /// The fields as text: UTF-8 or, where a row is not that, the encoding
+    /// that the file was guessed to have.
     pub fields: &'a StringRecord,
     /// Whether a quote is opened and not closed; then there are no fields.
     pub unclosed_quote: bool,
+    /// What it is decoded from, if it is not UTF-8.
+    pub(super) legacy: &'static Encoding,
+}
+
+impl Row<'_> {
+    /// The whole row as text, without its line end.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let end = self.raw.iter().rev().take_while(|byte| is_line_end(**byte)).count();
+        let row = self.raw.get(..self.raw.len() - end).unwrap_or_default();
+        text_of(row, self.legacy).into_owned()
+    }
 }
 
 /// The beginning of a file, read to recognise what it is.
 pub struct Opened<R> {
-    first_line: Vec<u8>,
+    head: Vec<u8>,
+    first_line: Range<usize>,
     has_byte_order_mark: bool,
-    input: Chain<Cursor<Vec<u8>>, R>,
+    /// What lines that are not UTF-8 are decoded from.
+    legacy: &'static Encoding,
+    encoding: Option<&'static str>,
+    /// What stands between fields, if that is known.
+    delimiter: Option<u8>,
+    source: Source<R>,
 }
 
 impl<R: BufRead> Opened<R> {
-    /// Reads up to the first line that is not blank.
+    /// Reads the beginning. A `region` such as TR, or none, tells which
+    /// encodings are likelier where the file is not UTF-8.
     ///
     /// # Errors
-    /// Reading failed, or the file is UTF-16.
-    pub fn read(mut input: R) -> io::Result<Self> {
+    /// Reading failed.
+    pub fn read(mut input: R, region: &str) -> io::Result<Self> {
         let mut head = Vec::new();
-        let mut first_line = Vec::new();
-        let mut has_byte_order_mark = false;
-        while is_blank(&first_line) {
-            first_line.clear();
-            let mut limited = input.by_ref().take(MAX_FIRST_LINE_BYTES);
-            if limited.read_until(b'\n', &mut first_line)? == 0 {
-                break;
+        input.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
+        let utf_16 = encoding::utf_16(&head);
+        let source = match utf_16 {
+            None => Source::AsItIs(input),
+            Some(encoding) => {
+                let mut source = Source::utf_16(encoding, std::mem::take(&mut head), input);
+                source.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
+                source
             }
-            if head.is_empty() {
-                if first_line.starts_with(b"\xff\xfe") || first_line.starts_with(b"\xfe\xff") {
-                    return Err(invalid("the file is UTF-16; save it as UTF-8".to_owned()));
-                }
-                has_byte_order_mark = first_line.starts_with(BYTE_ORDER_MARK);
-                if has_byte_order_mark {
-                    first_line.drain(..BYTE_ORDER_MARK.len());
-                }
-            }
-            head.extend_from_slice(&first_line);
+        };
+        let marked = head.starts_with(BYTE_ORDER_MARK);
+        if marked {
+            head.drain(..BYTE_ORDER_MARK.len());
         }
-        Ok(Self { first_line, has_byte_order_mark, input: Cursor::new(head).chain(input) })
+        let (legacy, found) = encoding::legacy(&head, region);
+        let found = found.then_some(legacy);
+        Ok(Self {
+            first_line: first_line(&head),
+            // Excel wants one, so rows of a UTF-16 file are written back with it.
+            has_byte_order_mark: marked || utf_16.is_some(),
+            encoding: utf_16.or(found).map(Encoding::name),
+            delimiter: None,
+            legacy,
+            head,
+            source,
+        })
+    }
+
+    /// The first bytes, as UTF-8 or mostly that, without a BOM.
+    pub fn head(&self) -> &[u8] {
+        &self.head
     }
 
     /// The first line that is not blank, with its line end, without a BOM.
     pub fn first_line(&self) -> &[u8] {
-        &self.first_line
+        self.head.get(self.first_line.clone()).unwrap_or_default()
     }
 
-    /// The bytes of the byte order mark that the file begins with, if any.
+    /// The fields of the first line.
+    pub fn first_fields(&self) -> Vec<String> {
+        let mut reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .delimiter(self.delimiter().unwrap_or(b','))
+            .from_reader(self.first_line());
+        // Reading from memory cannot fail.
+        let fields = reader.byte_records().next().and_then(Result::ok).unwrap_or_default();
+        fields.iter().map(|field| text_of(field, self.legacy).into_owned()).collect()
+    }
+
+    /// Whether the file holds JSON objects.
+    pub fn is_json(&self) -> bool {
+        JsonShape::of(&self.head).is_some()
+    }
+
+    /// The encoding, if it is not UTF-8 throughout.
+    pub fn encoding(&self) -> Option<&'static str> {
+        self.encoding
+    }
+
+    /// Whether the file is UTF-16, of which rows come as UTF-8.
+    pub fn is_utf_16(&self) -> bool {
+        matches!(self.source, Source::Utf16(_))
+    }
+
+    /// The bytes of the byte order mark that rows written back begin with.
     pub fn byte_order_mark(&self) -> &'static [u8] {
         if self.has_byte_order_mark { BYTE_ORDER_MARK } else { &[] }
     }
 
-    /// The delimiter that stands most often in the first line, outside quotes.
+    /// Says what stands between fields, where it is known.
+    #[must_use]
+    pub fn delimited_by(self, delimiter: Option<u8>) -> Self {
+        Self { delimiter, ..self }
+    }
+
+    /// The delimiter as said, or the one that stands most often in the first
+    /// line, outside quotes.
     pub fn delimiter(&self) -> Option<u8> {
+        if self.delimiter.is_some() {
+            return self.delimiter;
+        }
         let mut quoted = false;
         let mut counts = DELIMITERS.map(|delimiter| (delimiter, 0_usize));
-        for byte in &self.first_line {
+        for byte in self.first_line() {
             quoted ^= *byte == b'"';
             for (delimiter, count) in &mut counts {
                 *count += usize::from(!quoted && byte == delimiter);
@@ -104,6 +179,16 @@ impl<R: BufRead> Opened<R> {
         // The last of equal maxima wins, so the likeliest comes last.
         let most = counts.into_iter().rev().max_by_key(|(_, count)| *count);
         most.filter(|(_, count)| *count > 0).map(|(delimiter, _)| delimiter)
+    }
+
+    /// All of the file, for formats that are not made of rows.
+    pub fn into_input(self) -> impl BufRead {
+        self.into_text()
+    }
+
+    /// All of the file, from its beginning, as UTF-8 or mostly that.
+    pub(super) fn into_text(self) -> Text<R> {
+        Cursor::new(self.head).chain(self.source)
     }
 
     /// The rows, from the first line on.
@@ -117,7 +202,8 @@ impl<R: BufRead> Opened<R> {
             Shape::Lines => builder.delimiter(0).quoting(false).build(),
         };
         Rows {
-            input: self.input,
+            legacy: self.legacy,
+            input: self.into_text(),
             parser,
             one_line_each: matches!(shape, Shape::Records(_)),
             unclosed_quote: false,
@@ -132,9 +218,13 @@ impl<R: BufRead> Opened<R> {
     }
 }
 
+/// All of a file, from its beginning, as UTF-8 or mostly that.
+pub(super) type Text<R> = Again<Source<R>>;
+
 /// Reads rows one by one in constant memory.
 pub struct Rows<R> {
-    input: Chain<Cursor<Vec<u8>>, R>,
+    input: Text<R>,
+    legacy: &'static Encoding,
     parser: csv_core::Reader,
     one_line_each: bool,
     unclosed_quote: bool,
@@ -176,12 +266,13 @@ impl<R: BufRead> Rows<R> {
         self.line = line + newlines(raw);
         let text = self.text.get(..text_length).unwrap_or_default();
         let ends = self.ends.get(..field_count).unwrap_or_default();
-        decode(text, ends, &mut self.fields);
+        decode(text, ends, self.legacy, &mut self.fields);
         while self.fields.len() < self.minimum_fields {
             self.fields.push_field("");
         }
         let unclosed_quote = self.unclosed_quote;
-        Ok(Some(Row { line, raw, fields: &self.fields, unclosed_quote }))
+        let legacy = self.legacy;
+        Ok(Some(Row { line, raw, fields: &self.fields, unclosed_quote, legacy }))
     }
 
     /// Reads one line as [`scan`](Self::scan) reads a row.
@@ -273,7 +364,7 @@ impl<R: BufRead> Rows<R> {
 /// Decodes the fields of one row. Each row is taken by itself: files pasted
 /// together from two encodings occur, and a look at the whole file would need
 /// the whole file.
-fn decode(text: &[u8], ends: &[usize], fields: &mut StringRecord) {
+fn decode(text: &[u8], ends: &[usize], legacy: &'static Encoding, fields: &mut StringRecord) {
     fields.clear();
     let starts = std::iter::once(&0).chain(ends);
     let ranges = starts.zip(ends).map(|(start, end)| *start..*end);
@@ -282,9 +373,29 @@ fn decode(text: &[u8], ends: &[usize], fields: &mut StringRecord) {
     } else {
         for range in ranges {
             let (field, _) =
-                WINDOWS_1254.decode_without_bom_handling(text.get(range).unwrap_or_default());
+                legacy.decode_without_bom_handling(text.get(range).unwrap_or_default());
             fields.push_field(&field);
         }
+    }
+}
+
+/// Where the first line that is not blank stands in the beginning of a file.
+fn first_line(head: &[u8]) -> Range<usize> {
+    let mut start = 0;
+    for line in head.split_inclusive(|byte| *byte == b'\n') {
+        if !is_blank(line) {
+            return start..start + line.len();
+        }
+        start += line.len();
+    }
+    0..0
+}
+
+/// UTF-8 or, where it is not that, what it is in the other encoding.
+fn text_of<'a>(bytes: &'a [u8], legacy: &'static Encoding) -> Cow<'a, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(_) => legacy.decode_without_bom_handling(bytes).0,
     }
 }
 

@@ -69,6 +69,7 @@ event_row!(
     evidence_uri,
     evidence_sha256,
     event_key,
+    registered_with,
 );
 
 /// Refuses a CSV header with a column that is none of ours.
@@ -111,7 +112,7 @@ fn changes(mut row: EventRow<'_>, defaults: &Defaults) -> Changes {
         kind => parse_kind(kind)
             .ok_or_else(|| Problem::new("kind", "none of phone, email, contact_id, external_id"))?,
     };
-    let contact = contact(kind, &row.address, &defaults.region)?;
+    let contact = contact("address", kind, &row.address, &defaults.region)?;
     let status = Status::parse(&row.status).ok_or_else(|| {
         Problem::new("status", "neither granted, withdrawn nor a suppression reason")
     })?;
@@ -174,7 +175,7 @@ fn consent_event(
         collected_by: row.collected_by.to_string(),
         evidence: Some(evidence).filter(|evidence| *evidence != Evidence::default()),
         event_key: row.event_key.to_string(),
-        registered_with: String::new(),
+        registered_with: row.registered_with.to_string(),
     };
     check_grant(&event)?;
     Ok(vec![consent(event)])

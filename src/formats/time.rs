@@ -6,6 +6,7 @@
 use jiff::{
     Timestamp,
     civil::{Date, DateTime},
+    fmt::rfc2822,
     tz::Offset,
 };
 
@@ -38,9 +39,49 @@ pub fn parse_time(text: &str, offset: Offset) -> Option<StatedTime> {
     Some(StatedTime { unix_ms, precision: precision.into() })
 }
 
+/// Reads seconds since 1970, as SendGrid states its times. They are whole.
+pub(super) fn parse_epoch(text: &str) -> Option<StatedTime> {
+    let instant = Timestamp::from_second(text.trim().parse().ok()?).ok()?;
+    Some(to_the_second(instant))
+}
+
+/// Reads RFC 2822, such as `Tue, 07 Jan 2025 19:25:45 UTC`.
+pub(super) fn parse_rfc2822(text: &str) -> Option<StatedTime> {
+    // The RFC knows GMT and +0000. A day of the week that does not fit the
+    // date is somebody's slip, and the date counts.
+    let text = text.trim();
+    let gmt = text.strip_suffix("UTC").map(|before| format!("{before}GMT"));
+    let parser = rfc2822::DateTimeParser::new().relaxed_weekday(true);
+    parser.parse_timestamp(gmt.as_deref().unwrap_or(text)).ok().map(to_the_second)
+}
+
+fn to_the_second(instant: Timestamp) -> StatedTime {
+    StatedTime { unix_ms: instant.as_millisecond(), precision: Precision::Second.into() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mail_dates_and_seconds_are_read() {
+        let expected = Some((1_736_277_945_000, Precision::Second));
+        let read = |stated: Option<StatedTime>| stated.map(|time| (time.unix_ms, time.precision()));
+        for text in [
+            "Tue, 07 Jan 2025 19:25:45 UTC",
+            "Tue, 07 Jan 2025 19:25:45 GMT",
+            "Tue, 7 Jan 2025 22:25:45 +0300",
+            "Wed, 07 Jan 2025 19:25:45 +0000",
+            "7 Jan 2025 19:25:45 -0000",
+        ] {
+            assert_eq!(read(parse_rfc2822(text)), expected, "{text}");
+        }
+        assert_eq!(read(parse_epoch(" 1736277945 ")), expected);
+        for text in ["", "soon", "2025-01-07", "Tue, 07 Jan 2025"] {
+            assert_eq!(read(parse_rfc2822(text)), None, "{text}");
+            assert_eq!(read(parse_epoch(text)), None, "{text}");
+        }
+    }
 
     fn read(text: &str, hours: i8) -> Option<(i64, Precision)> {
         let stated = parse_time(text, Offset::constant(hours))?;

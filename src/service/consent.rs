@@ -152,7 +152,8 @@ impl Services {
         Ok((results(checked, committed), Some(revision(&view, reached))))
     }
 
-    /// Takes chunks as they come, several ahead of the writer, and answers in order.
+    /// Takes chunks as they come, several ahead of the writer, and answers in
+    /// order. A stream is either all for real or all dry.
     async fn run_import(
         self,
         mut chunks: Streaming<ImportRequest>,
@@ -161,8 +162,12 @@ impl Services {
         let (ahead, mut pending) = mpsc::channel::<Result<Pending, Status>>(caps::IMPORT_AHEAD);
         let services = self.clone();
         let reading = async move {
+            let mut dry_run = None;
             loop {
                 let chunk = match chunks.message().await {
+                    Ok(Some(chunk)) if *dry_run.get_or_insert(chunk.dry_run) != chunk.dry_run => {
+                        Err(invalid("dry_run", "is not the same in every chunk".to_owned()))
+                    }
                     Ok(Some(chunk)) => services.start_chunk(chunk).await,
                     Ok(None) => return,
                     Err(status) => Err(status),
@@ -200,8 +205,11 @@ impl Services {
         }
         let view = self.published.load();
         let (changes, checked) = check(&view.policy, chunk.items, import_item);
-        let committed =
-            if changes.is_empty() { None } else { Some(self.writer.enqueue(changes).await?) };
+        let committed = match chunk.dry_run {
+            _ if changes.is_empty() => None,
+            true => Some(self.writer.enqueue_trial(changes).await?),
+            false => Some(self.writer.enqueue(changes).await?),
+        };
         Ok(Pending { checked, committed })
     }
 

@@ -113,7 +113,7 @@ struct Finished {
 
 impl<'a> Group<'a> {
     /// Reads all rows that the changes can need, many at once.
-    fn read(books: &'a Books, items: &[Item<'_>], now: Now) -> Result<Self, WriteError> {
+    pub(super) fn read(books: &'a Books, items: &[Item<'_>], now: Now) -> Result<Self, WriteError> {
         let may_be_reused =
             |item: &&Item<'_>| !item.change.event_key.is_empty() && item.change.only_suppresses();
         let reused = items.iter().filter(may_be_reused).map(|item| item.reused_key);

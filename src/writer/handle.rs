@@ -53,6 +53,7 @@ enum Task {
     Policy(PolicyProposal, Reply<PolicyChange>),
     Erase(Vec<Erasure>, Reply<Vec<Erased>>),
     Rectify(Rectification, Reply<Rectified>),
+    Trial(Vec<Change>, Reply<Committed>, OwnedSemaphorePermit),
     Checkpoint(Reply<u64>),
     Stop,
 }
@@ -174,13 +175,29 @@ impl WriterHandle {
     /// # Errors
     /// [`WriteError::Busy`] and [`WriteError::Stopped`]: nothing happened.
     pub async fn enqueue(&self, changes: Vec<Change>) -> Result<Enqueued, WriteError> {
+        let permit = self.permit(&changes).await?;
+        self.send(|reply| Task::Changes(changes, reply, permit))
+    }
+
+    /// As [`enqueue`](Self::enqueue), to learn what would become of the
+    /// changes; nothing is recorded.
+    ///
+    /// # Errors
+    /// As for [`enqueue`](Self::enqueue).
+    pub async fn enqueue_trial(&self, changes: Vec<Change>) -> Result<Enqueued, WriteError> {
+        let permit = self.permit(&changes).await?;
+        self.send(|reply| Task::Trial(changes, reply, permit))
+    }
+
+    /// Waits a while for room in the queue.
+    async fn permit(&self, changes: &[Change]) -> Result<OwnedSemaphorePermit, WriteError> {
         let weight = changes.len().clamp(1, self.limits.queued_changes);
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).acquire_many_owned(weight);
-        let Ok(Ok(permit)) = tokio::time::timeout(PATIENCE, room).await else {
-            return Err(WriteError::Busy);
-        };
-        self.send(|reply| Task::Changes(changes, reply, permit))
+        match tokio::time::timeout(PATIENCE, room).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(WriteError::Busy),
+        }
     }
 
     /// Applies a policy.
@@ -304,6 +321,10 @@ impl Work {
                 match task {
                     Task::Changes(changes, reply, permit) => {
                         next = self.group(changes, reply, permit)?;
+                    }
+                    Task::Trial(changes, reply, _permit) => {
+                        let outcome = self.books.try_out(&changes, &mut self.salts);
+                        answer(reply, outcome)?;
                     }
                     Task::Policy(proposal, reply) => {
                         let outcome = self.policy(&proposal);

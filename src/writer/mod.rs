@@ -21,6 +21,7 @@ mod policy;
 mod publish;
 mod rectify;
 mod retention;
+mod trial;
 
 pub use crate::store::Purged;
 pub use books::Books;

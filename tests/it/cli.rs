@@ -1,6 +1,8 @@
 //! The command line, as people and scripts use it: the real binary against a
 //! real server, by exit codes, standard output and standard error.
 
+mod reading;
+
 use std::{ffi::OsStr, fs, net::SocketAddr, path::PathBuf};
 
 use serde_json::Value;
@@ -10,9 +12,9 @@ use crate::process::{Process, run};
 
 /// A server process and a folder for files.
 pub struct Shell {
-    folder: TempDir,
-    _server: Process,
-    endpoint: String,
+    pub folder: TempDir,
+    pub _server: Process,
+    pub endpoint: String,
 }
 
 /// What a command left.
@@ -29,7 +31,7 @@ impl Ran {
 
     /// An import of this format with this exit code; the format that it took
     /// the file for is the one thing it says unasked.
-    fn importing(self, format: &str, code: i32) -> Self {
+    pub fn importing(self, format: &str, code: i32) -> Self {
         assert_eq!(self.code, code, "{}{}", self.out, self.err);
         let mut said = self.err.lines();
         assert!(said.next().is_some_and(|line| line.ends_with(&format!(": format {format}"))));
@@ -62,16 +64,16 @@ impl Shell {
         Self { folder, _server: server, endpoint: format!("http://{address}") }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
-    fn file(&self, name: &str, text: &str) -> String {
+    pub fn file(&self, name: &str, text: &str) -> String {
         fs::write(self.path(name), text).unwrap();
         self.path(name)
     }
 
-    fn read(&self, name: &str) -> String {
+    pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap()
     }
 
@@ -83,7 +85,7 @@ impl Shell {
     }
 }
 
-const SCOPE: &str = "--brand main --channel sms --purpose marketing";
+pub const SCOPE: &str = "--brand main --channel sms --purpose marketing";
 const IYS: &str =
     "creationDate,transactionId,recipient,recipientType,type,status,consentDate,source\n";
 
@@ -91,11 +93,11 @@ fn iys_row(number: &str, iys_type: &str, status: &str, time: &str) -> String {
     format!("2024-03-01 10:00:00,,{number},BIREYSEL,{iys_type},{status},{time},HS_WEB\n")
 }
 
-fn numbers(report: &Value, names: [&str; 6]) -> [u64; 6] {
+pub fn numbers(report: &Value, names: [&str; 6]) -> [u64; 6] {
     names.map(|name| report[name].as_u64().unwrap_or_else(|| panic!("no {name} in {report}")))
 }
 
-const COUNTS: [&str; 6] =
+pub const COUNTS: [&str; 6] =
     ["rows", "rejected_rows", "changes", "applied", "superseded", "duplicate"];
 
 #[test]
@@ -169,7 +171,7 @@ fn files_of_our_own_format_and_plain_lists_are_imported() {
 
     let json = r#"{"address":"0532 123 45 68","status":"withdrawn","channel":"sms"}"#;
     let ran = shell.run("import --brand main --format sendgate --json -", &[], json);
-    assert_eq!(numbers(&ran.importing("sendgate (NDJSON)", 0).json(), COUNTS), [1, 0, 1, 1, 0, 0]);
+    assert_eq!(numbers(&ran.importing("sendgate (JSON)", 0).json(), COUNTS), [1, 0, 1, 1, 0, 0]);
 
     let list = "0532 123 45 70\n\n+90 532 123 45 71\n";
     let words = format!("import {SCOPE} --type individual --consented-at 2024-02-01 --json -");
@@ -241,6 +243,25 @@ fn filter_works_in_a_pipe_and_permits_once_when_asked() {
     assert_eq!(ran.out, "0532 123 45 67\n");
     let ran = shell.run(&format!("filter {SCOPE} - --suppressed -"), &[], list);
     assert_eq!(ran.out, "05321234568,NO_CONSENT,\n");
+}
+
+#[test]
+fn a_list_without_a_header_or_in_utf_16_is_filtered() {
+    let shell = Shell::new();
+    granted(&shell, "67");
+    let words = format!("filter {SCOPE} --column 2 --no-header - --suppressed -");
+    let ran = shell.run(&words, &[], "a;05321234567;\nb;05321234568\nc;yok;x\n");
+    assert_eq!(ran.out, "b;05321234568;;NO_CONSENT;\nc;yok;x;INVALID_RECIPIENT;\n");
+
+    let text = "\u{feff}ad,telefon\r\nAyşe,05321234567\r\n";
+    let utf_16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs::write(shell.path("list.csv"), utf_16).unwrap();
+    let list = shell.path("list.csv");
+    let words = format!("filter {SCOPE} --column telefon --permitted -");
+    let ran = shell.run(&words, &[&list], "");
+    assert_eq!(ran.out, text);
+    let said = "list.csv: encoding UTF-16LE, written back as UTF-8";
+    assert!(ran.err.contains(said), "{}", ran.err);
 }
 
 #[test]

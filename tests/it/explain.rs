@@ -1,9 +1,13 @@
 //! Explain: the verdict with everything that led to it. That the past is told
 //! as it was is held by `model/past.rs`.
 
-use sendgate::proto::v1::{
-    ConsentEvent, EraseRequest, Erasure, ExplainRequest, ExplainResponse, Notice, Reason,
-    RecipientType, RecordRequest, Revision, ledger_record::Event,
+use sendgate::{
+    caps,
+    proto::v1::{
+        ConsentEvent, EraseRequest, Erasure, ExplainRequest, ExplainResponse, ImportItem,
+        ImportRequest, Notice, Reason, RecipientType, RecordRequest, Revision, import_item,
+        ledger_record::Event,
+    },
 };
 use tonic::{Code, Status};
 
@@ -105,6 +109,29 @@ async fn a_moment_that_was_not_recorded_is_out_of_range() {
     assert_eq!((first.reason(), first.records.len()), (Reason::NoConsent, 0));
     let second = explain(&server, as_of(revision(2), Some(START))).await.unwrap();
     assert_eq!((second.reason(), second.records.len()), (Reason::Permitted, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_events_are_listed_and_all_of_them_count() {
+    let server = TestServer::start().await;
+    let import = async |times: std::ops::Range<i64>| {
+        let item = |at| ImportItem {
+            change: Some(import_item::Change::Consent(grant(ADDRESS, START - at))),
+        };
+        let chunk = ImportRequest { items: times.map(item).collect(), dry_run: false };
+        let answers = server.consent().import(tokio_stream::iter([chunk])).await;
+        answers.unwrap().into_inner().message().await.unwrap();
+    };
+    import(0..10_000).await;
+    let whole = explain(&server, individual()).await.unwrap();
+    assert_eq!((whole.records.len(), whole.truncated), (caps::EXPLAIN_EVENTS, false));
+    record(&server, withdrawal(ADDRESS, "sms", "", START)).await;
+    for as_of_ms in [None, Some(START)] {
+        let cut = explain(&server, ExplainRequest { as_of_ms, ..individual() }).await.unwrap();
+        assert_eq!((cut.records.len(), cut.truncated), (caps::EXPLAIN_EVENTS, true));
+        assert_eq!(cut.reason(), Reason::ChannelOptOut);
+        assert_eq!(cut.deciding.unwrap().revision, cut.records.last().unwrap().revision + 1);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

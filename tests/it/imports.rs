@@ -8,7 +8,9 @@ use tokio_stream::iter;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::support::{START, TestServer, at, grant, phone, withdrawal};
+use crate::support::{
+    Asking, START, TestServer, at, grant, options, phone, phones, reasons, withdrawal,
+};
 
 fn consent(event: ConsentEvent) -> ImportItem {
     ImportItem { change: Some(Change::Consent(event)) }
@@ -168,4 +170,71 @@ async fn an_empty_import_and_an_empty_chunk_are_ordinary() {
     assert!(ended.is_ok());
     assert_eq!(answers.iter().map(counts).collect::<Vec<_>>(), [[0; 6]; 3]);
     assert_eq!(answers[0].revision.as_ref().unwrap().revision, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_says_what_would_happen_and_changes_nothing() {
+    let server = TestServer::start().await;
+    let before = vec![consent(grant(&number(1), START)), consent(grant(&number(3), START))];
+    import(&server, vec![before]).await.1.unwrap();
+    let revision = |answer: &ImportResponse| answer.revision.as_ref().unwrap().revision;
+    let bounce = v1::Suppression {
+        brand: "main".to_owned(),
+        contact: Some(phone(&number(3))),
+        reason: Reason::HardBounce.into(),
+        ..v1::Suppression::default()
+    };
+    let email = v1::Contact {
+        kind: v1::ContactKind::Email.into(),
+        address: "a@b.co".to_owned(),
+        ..Default::default()
+    };
+    let new_address = ConsentEvent {
+        contact: Some(email),
+        channel: "email".to_owned(),
+        ..withdrawal("", "email", "", START)
+    };
+    let items = [
+        consent(grant(&number(1), START)),
+        consent(grant(&number(1), START - 1)),
+        consent(grant(&number(2), START)),
+        consent(grant("yok", START)),
+        consent(grant(&number(4), START + 3_600_000)),
+        consent(new_address),
+        ImportItem { change: Some(Change::Suppression(bounce)) },
+    ];
+    let dry = |items: &[ImportItem]| ImportRequest { items: items.to_vec(), dry_run: true };
+    let chunks = iter(vec![dry(&items), dry(&items)]);
+    let mut answers = server.consent().import(chunks).await.unwrap().into_inner();
+    let first = answers.message().await.unwrap().unwrap();
+    let second = answers.message().await.unwrap().unwrap();
+    assert_eq!(counts(&first), [7, 3, 1, 1, 0, 2]);
+    // Each chunk is tried against the ledger as it is: nothing came of the first.
+    assert_eq!(counts(&second), [14, 6, 2, 2, 0, 4]);
+    assert_eq!((revision(&first), revision(&second)), (3, 3));
+    let codes: Vec<RejectCode> =
+        first.rejections.iter().map(|each| each.rejection.as_ref().unwrap().code()).collect();
+    assert_eq!(codes, [RejectCode::InvalidAddress, RejectCode::TimeAhead]);
+
+    let statistics = server.admin().get_statistics(v1::GetStatisticsRequest {}).await.unwrap();
+    assert_eq!(statistics.into_inner().revision.unwrap().revision, 3);
+    let numbers: Vec<u64> = (1..=4).map(|i| 905_320_000_000 + i).collect();
+    let form = v1::AnswerForm::Reasons;
+    let mut asking = Asking::open(&server, options(v1::ContactKind::Phone, "sms", form)).await;
+    let verdicts = reasons(&asking.ask(phones(1, &numbers)).await);
+    let (yes, no) = (Reason::Permitted, Reason::NoConsent);
+    assert_eq!(verdicts, [yes, no, yes, no]);
+
+    // For real it is what was foretold, the new address included.
+    let (answers, ended) = import(&server, vec![items.to_vec()]).await;
+    ended.unwrap();
+    assert_eq!(counts(&answers[0]), counts(&first));
+    assert_eq!(revision(&answers[0]), 7);
+
+    // Half a dry run is none.
+    let wet = ImportRequest { items: Vec::new(), dry_run: false };
+    let mut answers =
+        server.consent().import(iter(vec![dry(&[]), wet])).await.unwrap().into_inner();
+    assert!(answers.message().await.unwrap().is_some());
+    assert_eq!(answers.message().await.unwrap_err().code(), Code::InvalidArgument);
 }

@@ -21,6 +21,11 @@ fn sendgate() -> Command {
     command
 }
 
+/// Starts a command whose standard input the test writes.
+pub fn start(arguments: &[&OsStr]) -> Child {
+    sendgate().args(arguments).stdin(Stdio::piped()).spawn().unwrap()
+}
+
 /// Runs a command to its end with this on standard input.
 pub fn run(arguments: &[&OsStr], input: &[u8]) -> Output {
     let mut child = sendgate().args(arguments).stdin(Stdio::piped()).spawn().unwrap();
@@ -44,7 +49,12 @@ pub struct Process {
 impl Process {
     /// Starts a server and waits until it serves; an error holds its log.
     pub fn serve(folder: &Path) -> Result<(Self, SocketAddr), String> {
-        let mut process = Self::launch(folder);
+        Self::serve_at(folder, "127.0.0.1:0")
+    }
+
+    /// As [`serve`](Self::serve), on this address.
+    pub fn serve_at(folder: &Path, listen: &str) -> Result<(Self, SocketAddr), String> {
+        let mut process = Self::launch_at(folder, listen);
         let mut lines = BufReader::new(process.child.stderr.take().unwrap()).lines();
         let mut seen = String::new();
         while let Some(Ok(line)) = lines.next() {
@@ -63,8 +73,12 @@ impl Process {
 
     /// Starts a server and does not wait for it.
     pub fn launch(folder: &Path) -> Self {
+        Self::launch_at(folder, "127.0.0.1:0")
+    }
+
+    fn launch_at(folder: &Path, listen: &str) -> Self {
         let mut command = sendgate();
-        command.arg("serve").arg("--data").arg(folder).args(["--listen", "127.0.0.1:0"]);
+        command.arg("serve").arg("--data").arg(folder).args(["--listen", listen]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
         Self { child, log: None }
     }

@@ -230,9 +230,9 @@ async fn example_15_a_ret_of_iys_withdraws_every_channel_of_its_type() {
         region: "TR".to_owned(),
         ..Defaults::default()
     };
-    let opened = Opened::read(Cursor::new(file)).unwrap();
+    let opened = Opened::read(Cursor::new(file), "TR").unwrap();
     let mut rows = ItemReader::new(opened, Meaning::IysDaily(mapping), defaults).unwrap();
-    let (_, changes) = rows.next_changes().unwrap().unwrap();
+    let changes = rows.next_row().unwrap().unwrap().changes;
     let chunk = ImportRequest { items: changes.unwrap(), dry_run: false };
     let mut answers =
         scene.server().consent().import(tokio_stream::iter([chunk])).await.unwrap().into_inner();

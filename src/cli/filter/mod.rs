@@ -5,6 +5,7 @@
 //! depend on the length of the list.
 
 mod read;
+mod since;
 mod summary;
 mod write;
 
@@ -15,16 +16,18 @@ use std::{
 
 use self::{
     read::{Batch, List},
+    since::Since,
     summary::Summary,
     write::Outputs,
 };
 use super::{
     Failure,
     args::{AddressArgs, Kind, ScopeArgs},
-    files,
+    files::{self, Table},
 };
 use crate::{
     client::{Client, FilterStream},
+    formats::Opened,
     proto::v1::{AnswerForm, ContactKind, FilterOptions},
 };
 
@@ -40,21 +43,32 @@ const IN_FLIGHT: usize = 8;
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
-    /// The list: one address a line or, with --column, CSV; - for standard input
+    /// The list: one address a line or, with --column, CSV or an Excel sheet
+    /// (.xlsx), whose rows are written as CSV; - for standard input
     file: PathBuf,
     #[command(flatten)]
     scope: ScopeArgs,
     #[command(flatten)]
     reading: AddressArgs,
-    /// The column that holds the addresses, by its name in the header
+    /// The column that holds the addresses, by its name in the header or its
+    /// position from 1
     #[arg(long)]
     column: Option<String>,
+    /// The first row is a recipient and not a header
+    #[arg(long, requires = "column")]
+    no_header: bool,
+    /// The sheet of an .xlsx file; the first one if not said
+    #[arg(long, value_name = "NAME")]
+    sheet: Option<String>,
     /// Where permitted rows go; - for standard output
     #[arg(long, value_name = "FILE")]
     permitted: Option<PathBuf>,
     /// Where suppressed rows go; - for standard output
     #[arg(long, value_name = "FILE")]
     suppressed: Option<PathBuf>,
+    /// Leave suppressed_since empty, which spares the server reading its ledger
+    #[arg(long)]
+    no_since: bool,
     /// Permit each contact once
     #[arg(long)]
     deduplicate: bool,
@@ -98,12 +112,22 @@ pub async fn run(client: &Client, args: Args) -> Result<ExitCode, Failure> {
             return Err(Failure::usage("--permitted and --suppressed both name standard output"));
         }
     }
-    let (input, progress) = files::open(&args.file)?;
-    let list =
-        List::open(input, args.column.as_deref(), matches!(args.reading.kind, Kind::ExternalId))?;
+    let Table { input, progress, delimiter } =
+        files::open_table(&args.file, args.sheet.as_deref())?;
+    let opened = Opened::read(input, &args.reading.region)?.delimited_by(delimiter);
+    if let Some(encoding) = opened.encoding() {
+        // Rows in any other encoding are written back byte for byte.
+        let back = if opened.is_utf_16() { ", written back as UTF-8" } else { "" };
+        eprintln!("{}: encoding {encoding}{back}", args.file.display());
+    }
+    let list = match &args.column {
+        None => List::of_lines(opened, matches!(args.reading.kind, Kind::ExternalId))?,
+        Some(column) => List::of_rows(opened, column, !args.no_header)?,
+    };
     let mut outputs = Outputs::create(&args, list.layout())?;
     let stream = FilterStream::open(client, args.options(), IN_FLIGHT).await?;
-    let summary = answer(list, stream, &mut outputs).await.inspect_err(|_| {
+    let since = Since::new(client, &args);
+    let summary = answer(list, stream, since, &mut outputs).await.inspect_err(|_| {
         eprintln!("the list was not answered to its end, so no output file was written");
     })?;
     outputs.finish()?;
@@ -112,15 +136,17 @@ pub async fn run(client: &Client, args: Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Streams the list and writes its rows as they are answered.
+/// Streams the list and writes its rows as they are answered, in order.
 async fn answer(
     list: List,
     mut stream: FilterStream<Batch>,
+    mut since: Since,
     outputs: &mut Outputs,
 ) -> Result<Summary, Failure> {
     let mut summary = Summary::begin();
     let mut batches = list.read_in_background();
-    loop {
+    let mut answered = false;
+    while !answered || !since.is_empty() {
         tokio::select! {
             batch = batches.recv(), if stream.has_room() => match batch {
                 Some(batch) => {
@@ -130,13 +156,18 @@ async fn answer(
                 }
                 None => stream.close(),
             },
-            answer = stream.next() => match answer? {
+            answer = stream.next(), if !answered && since.has_room() => match answer? {
                 Some((batch, verdicts)) => {
                     summary.answered(&batch, &verdicts, stream.unanswered());
-                    outputs.write(&batch, &verdicts)?;
+                    since.ask(batch, verdicts);
                 }
-                None => return Ok(summary),
+                None => answered = true,
             },
+            asked = since.next(), if !since.is_empty() => {
+                let (batch, verdicts, since) = asked?;
+                outputs.write(&batch, &verdicts, &since)?;
+            }
         }
     }
+    Ok(summary)
 }

@@ -46,6 +46,8 @@ pub struct Batch {
     bytes: Vec<u8>,
     /// Where each row ends, and how many fields it has less than the header.
     rows: Vec<(usize, usize)>,
+    /// The addresses as they travel, one a line.
+    addresses: Bytes,
     /// Blank lines before and between the rows, which are nobody.
     pub blank_lines: u64,
 }
@@ -58,50 +60,68 @@ impl Batch {
             (self.bytes.get(start..*end).unwrap_or_default(), *missing)
         })
     }
+
+    /// The addresses as they travel, one a row.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        std::str::from_utf8(&self.addresses).unwrap_or_default().split_terminator('\n')
+    }
 }
 
 /// A batch and what of it goes to the server.
 type Prepared = Result<(Batch, Recipients), io::Error>;
 
 impl List {
-    /// Reads the header. Without `column` each line is one address; lines that
-    /// hold a delimiter then are refused, unless `lines_are_opaque`.
-    pub fn open(
-        input: Input,
-        column: Option<&str>,
-        lines_are_opaque: bool,
-    ) -> Result<Self, Failure> {
-        let opened = Opened::read(input)?;
+    /// A list with an address a line. Lines that hold a delimiter are refused,
+    /// unless they are `opaque`.
+    pub fn of_lines(opened: Opened<Input>, opaque: bool) -> Result<Self, Failure> {
+        if opened.delimiter().is_some() && !opaque {
+            let line = String::from_utf8_lossy(opened.first_line()).trim().to_owned();
+            return Err(Failure::usage(format!(
+                "this looks like CSV; name the column with --column: {line}"
+            )));
+        }
         let byte_order_mark = opened.byte_order_mark();
-        let Some(name) = column else {
-            if opened.delimiter().is_some() && !lines_are_opaque {
-                let line = String::from_utf8_lossy(opened.first_line()).trim().to_owned();
-                return Err(Failure::usage(format!(
-                    "this looks like CSV; name the column with --column: {line}"
-                )));
-            }
-            let rows = opened.rows(Shape::Lines);
-            let layout =
-                Layout { byte_order_mark, header: Vec::new(), columns: 1, delimiter: None };
-            return Ok(Self { rows, layout, column: 0 });
-        };
+        let rows = opened.rows(Shape::Lines);
+        let layout = Layout { byte_order_mark, header: Vec::new(), columns: 1, delimiter: None };
+        Ok(Self { rows, layout, column: 0 })
+    }
+
+    /// A list whose addresses stand in a column, which is named or, counted
+    /// from 1, numbered.
+    pub fn of_rows(opened: Opened<Input>, column: &str, has_header: bool) -> Result<Self, Failure> {
+        let byte_order_mark = opened.byte_order_mark();
         let delimiter = opened.delimiter().unwrap_or(b',');
+        let columns = opened.first_fields().len();
         let mut rows = opened.rows(Shape::Delimited(delimiter));
+        if !has_header {
+            let column = position(column, columns).ok_or_else(|| {
+                Failure::usage(format!("--column {column}: the first row has {columns} columns"))
+            })?;
+            let delimiter = Some(delimiter);
+            let layout = Layout { byte_order_mark, header: Vec::new(), columns, delimiter };
+            return Ok(Self { rows, layout, column });
+        }
         let Some(header) = rows.next_row()? else {
             return Err(Failure::usage("the list is empty: it has no header"));
         };
-        let is_named = |field: &str| field.trim().to_lowercase() == name.trim().to_lowercase();
-        let Some(column) = header.fields.iter().position(is_named) else {
-            let names: Vec<&str> = header.fields.iter().collect();
+        let names: Vec<&str> = header.fields.iter().collect();
+        let is_named = |field: &str| field.trim().to_lowercase() == column.trim().to_lowercase();
+        if names.iter().copied().filter(|name| is_named(name)).count() > 1 {
             return Err(Failure::usage(format!(
-                "no column {name}; the header has {}",
+                "the header has the column {column} more than once; rename one or give a position"
+            )));
+        }
+        let named = names.iter().copied().position(is_named);
+        let Some(column) = named.or_else(|| position(column, names.len())) else {
+            return Err(Failure::usage(format!(
+                "no column {column}; the header has {}",
                 names.join(", ")
             )));
         };
         let layout = Layout {
             byte_order_mark,
             header: header.raw.to_vec(),
-            columns: header.fields.len(),
+            columns: names.len(),
             delimiter: Some(delimiter),
         };
         Ok(Self { rows, layout, column })
@@ -147,9 +167,16 @@ impl List {
         }
         // At most BATCH_ROWS, so it fits.
         let count = u32::try_from(batch.rows.len()).unwrap_or(u32::MAX);
-        let recipients = Recipients::Lines { text: Bytes::from(text), count };
+        batch.addresses = text.freeze();
+        let recipients = Recipients::Lines { text: batch.addresses.clone(), count };
         Ok(Some((batch, recipients)))
     }
+}
+
+/// The index of a column that is given by its position.
+fn position(column: &str, columns: usize) -> Option<usize> {
+    let position: usize = column.trim().parse().ok()?;
+    position.checked_sub(1).filter(|index| *index < columns)
 }
 
 /// The address as it can travel in a line. One with a line end or NUL in it
@@ -165,10 +192,17 @@ mod tests {
     use super::*;
     use crate::cli::files;
 
-    fn open(text: &[u8], column: Option<&str>, opaque: bool) -> Result<List, Failure> {
+    fn opened(text: &[u8]) -> Opened<Input> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(text).unwrap();
-        List::open(files::open(file.path())?.0, column, opaque)
+        Opened::read(files::open(file.path()).unwrap().0, "TR").unwrap()
+    }
+
+    fn open(text: &[u8], column: Option<&str>, opaque: bool) -> Result<List, Failure> {
+        match column {
+            Some(column) => List::of_rows(opened(text), column, true),
+            None => List::of_lines(opened(text), opaque),
+        }
     }
 
     /// The text that travels and the rows that stay, batch by batch.
@@ -220,6 +254,26 @@ mod tests {
             .map(|(_, rows)| rows.len())
             .collect();
         assert_eq!(sizes, [BATCH_ROWS, BATCH_ROWS, 1]);
+    }
+
+    #[test]
+    fn a_column_is_found_by_its_position_where_no_name_fits() {
+        let list = open(b"2,b\n0532,0533\n", Some("2"), false).unwrap();
+        assert_eq!(batches(list)[0].0, "0532\n", "a name comes first");
+        let list = open(b"a,b\n0532,0533\n", Some("2"), false).unwrap();
+        assert_eq!(batches(list)[0].0, "0533\n");
+        let list = List::of_rows(opened(b"x;0532\ny;0533\n"), "2", false).unwrap();
+        assert_eq!((list.layout().columns, list.layout().header.len()), (2, 0));
+        assert_eq!(batches(list)[0].0, "0532\n0533\n", "the first row is a recipient");
+        for column in ["0", "3", "phone"] {
+            assert!(List::of_rows(opened(b"x;0532\n"), column, false).is_err(), "{column}");
+        }
+    }
+
+    #[test]
+    fn a_column_that_occurs_twice_is_not_guessed() {
+        let refused = open(b"Phone,name,phone\n1,2,3\n", Some("phone"), false).err().unwrap();
+        assert!(refused.to_string().contains("more than once"), "{refused}");
     }
 
     #[test]

@@ -1,16 +1,19 @@
 //! From answered batches to files.
 
-use std::io::{self, Write};
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+};
 
 use super::{
-    super::{Failure, files::Output},
+    super::{Failure, files::Output, output},
     Args,
     read::{Batch, Layout},
 };
 use crate::{client::Verdicts, formats::reason_name};
 
-/// The columns that suppressed rows get. The second is empty until the server
-/// answers since when a reason holds.
+/// The columns that suppressed rows get. The second is empty where nothing was
+/// recorded.
 const ADDED_COLUMNS: [&str; 2] = ["suppressed_reason", "suppressed_since"];
 
 /// The permitted and the suppressed rows, each if asked for.
@@ -41,15 +44,21 @@ impl Outputs {
         }
         if let Some(suppressed) = &mut self.suppressed {
             suppressed.write_all(byte_order_mark)?;
-            if let Some(delimiter) = self.layout.delimiter {
+            if let Some(delimiter) = self.layout.delimiter.filter(|_| !header.is_empty()) {
                 append(suppressed, header, delimiter, 0, ADDED_COLUMNS)?;
             }
         }
         Ok(())
     }
 
-    /// Writes the rows of a batch: permitted ones byte for byte.
-    pub fn write(&mut self, batch: &Batch, verdicts: &Verdicts) -> io::Result<()> {
+    /// Writes the rows of a batch: permitted ones byte for byte, suppressed ones
+    /// with the time since when their reason holds.
+    pub fn write(
+        &mut self,
+        batch: &Batch,
+        verdicts: &Verdicts,
+        since: &HashMap<usize, i64>,
+    ) -> io::Result<()> {
         let scope = verdicts.scope(0);
         for (index, (row, missing)) in batch.rows().enumerate() {
             if scope.is_permitted(index) {
@@ -57,7 +66,9 @@ impl Outputs {
                     permitted.write_all(row)?;
                 }
             } else if let Some(suppressed) = &mut self.suppressed {
-                let added = [reason_name(scope.reason(index)), ""];
+                let since = since.get(&index).map(|since| output::time(*since));
+                let added =
+                    [reason_name(scope.reason(index)), since.as_deref().unwrap_or_default()];
                 match self.layout.delimiter {
                     Some(delimiter) => append(suppressed, row, delimiter, missing, added)?,
                     None => append(suppressed, &quoted(row), b',', 0, added)?,

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::super::files::Input;
 use crate::{
-    formats::{ItemReader, Problem},
+    formats::{ItemReader, ItemRow, Problem},
     proto::v1::ImportItem,
 };
 
@@ -17,7 +17,7 @@ const CHUNK_ITEMS: usize = 5_000;
 /// Bytes of one chunk; one more row still fits below the server's 4 MiB a message.
 const CHUNK_BYTES: usize = 2 << 20;
 /// Rows of one chunk: a file of nothing but rejects is reported bit by bit.
-const CHUNK_ROWS: u64 = 50_000;
+const CHUNK_ROWS: usize = 50_000;
 /// Tag and length of an item within its message, at most.
 const ITEM_OVERHEAD: usize = 6;
 /// Chunks read ahead of the stream.
@@ -26,8 +26,8 @@ const READ_AHEAD: usize = 2;
 /// A row that was not imported, or not wholly.
 #[derive(Debug)]
 pub struct Reject {
-    /// The line that it begins on.
-    pub line: u64,
+    /// Its position in the chunk.
+    pub row: usize,
     /// What is wrong.
     pub problem: Problem,
 }
@@ -35,17 +35,19 @@ pub struct Reject {
 /// What a chunk's acknowledgement is matched with.
 #[derive(Debug, Default)]
 pub struct Chunk {
-    /// The line of each item.
-    pub lines: Vec<u64>,
+    /// The rows read: the line that each begins on, and its text.
+    pub rows: Vec<(u64, String)>,
+    /// The position of each item's row.
+    pub items: Vec<usize>,
     /// Rows that make no items.
     pub rejects: Vec<Reject>,
-    /// Rows read.
-    pub rows: u64,
 }
 
-/// Reads the file on a thread of its own, which ends with the receiver.
+/// Reads the file on a thread of its own, which ends with the receiver. Rows
+/// before `from_line` are passed over.
 pub fn read_in_background(
     mut reader: ItemReader<Input>,
+    from_line: u64,
 ) -> mpsc::Receiver<io::Result<(Chunk, Vec<ImportItem>)>> {
     let (sender, receiver) = mpsc::channel(READ_AHEAD);
     std::thread::spawn(move || {
@@ -53,10 +55,13 @@ pub fn read_in_background(
         while !ended {
             let mut chunk = Chunk::default();
             let mut items = Vec::new();
-            let filled = fill(&mut reader, &mut chunk, &mut items);
+            let filled = fill(&mut reader, from_line, &mut chunk, &mut items);
             ended = !matches!(filled, Ok(true));
-            let sent =
-                if chunk.rows > 0 { sender.blocking_send(Ok((chunk, items))) } else { Ok(()) };
+            let sent = if !chunk.rows.is_empty() {
+                sender.blocking_send(Ok((chunk, items)))
+            } else {
+                Ok(())
+            };
             ended |= sent.is_err();
             if let Err(error) = filled {
                 // Whether anybody still listens does not matter at the end.
@@ -70,22 +75,29 @@ pub fn read_in_background(
 /// Fills a chunk; returns whether more rows may follow.
 fn fill(
     reader: &mut ItemReader<Input>,
+    from_line: u64,
     chunk: &mut Chunk,
     items: &mut Vec<ImportItem>,
 ) -> io::Result<bool> {
     let mut bytes = 0;
-    while items.len() < CHUNK_ITEMS && bytes < CHUNK_BYTES && chunk.rows < CHUNK_ROWS {
-        let Some((line, changes)) = reader.next_changes()? else { return Ok(false) };
-        chunk.rows += 1;
+    while items.len() < CHUNK_ITEMS && bytes < CHUNK_BYTES && chunk.rows.len() < CHUNK_ROWS {
+        let Some(ItemRow { line, text, changes }) = reader.next_row()? else { return Ok(false) };
+        if line < from_line {
+            continue;
+        }
+        let row = chunk.rows.len();
+        // The rows stay here until they are acknowledged, so they count too.
+        bytes += text.len();
+        chunk.rows.push((line, text));
         match changes {
             Ok(changes) => {
                 for item in changes {
                     bytes += item.encoded_len() + ITEM_OVERHEAD;
-                    chunk.lines.push(line);
+                    chunk.items.push(row);
                     items.push(item);
                 }
             }
-            Err(problem) => chunk.rejects.push(Reject { line, problem }),
+            Err(problem) => chunk.rejects.push(Reject { row, problem }),
         }
     }
     Ok(true)
