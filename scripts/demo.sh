@@ -59,6 +59,27 @@ code=0
 check || code=$?
 [ "$code" -eq 5 ] || fail "check ended with code $code, expected 5 (suppressed)"
 
+step "Why? Who said what, and what decided"
+code=0
+"$sendgate" explain "$contact" --channel sms --purpose marketing || code=$?
+[ "$code" -eq 5 ] || fail "explain ended with code $code, expected 5 (suppressed)"
+
+step "How many may be written to, without a list"
+"$sendgate" reach --kind phone
+
+step "Bounces from SES and opt-outs from Mailchimp"
+printf '%s\n' 'bounced@example.com,BOUNCE' 'angry@example.com, COMPLAINT' >"$work/ses.csv"
+printf '%s\n' 'Email Address,First Name,OPTIN_TIME,UNSUB_TIME' \
+    'gone@example.com,Ayşe,2024-03-01 10:00:00,2025-05-02 09:30:00' >"$work/mailchimp.csv"
+for file in ses mailchimp; do
+    "$sendgate" import "$work/$file.csv"
+done
+for address in bounced@example.com angry@example.com gone@example.com; do
+    code=0
+    "$sendgate" check "$address" --kind email --channel email --purpose marketing || code=$?
+    [ "$code" -eq 5 ] || fail "$address is not suppressed"
+done
+
 step "The next filter suppresses them"
 filter_list second
 grep --fixed-strings "$contact" "$work/second-suppressed.csv" | head -n 1

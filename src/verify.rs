@@ -6,11 +6,10 @@ use crate::{
     domain::{
         contact::{Address, ContactKind, ContactRef},
         erased::ErasedMark,
-        event::ChangeKind,
         plane::{PlaneId, PlaneRole},
         scope::BrandId,
         secret::Fingerprint,
-        state::{ConsentRecord, ContactState, Span, consent_end},
+        state::{ContactState, consent_end},
     },
     engine::{plane::Plane, view::Planes},
     store::{
@@ -182,27 +181,8 @@ impl Replayed {
 
     fn replay(&mut self, books: &Books, stored: &StoredChange, revision: u64) {
         let state = self.states.entry((stored.change.brand, stored.contact)).or_default();
-        let time = stored.effective_time;
-        match &stored.change.kind {
-            ChangeKind::Consent(consent) => {
-                state.record(ConsentRecord {
-                    level: consent.level,
-                    selector: consent.selector,
-                    status: consent.status,
-                    consent_time: time,
-                    valid_until: consent.valid_until,
-                    content: stored.content(),
-                    revision,
-                });
-            }
-            ChangeKind::Suppression(suppression) => {
-                let span = Span { since: time, expires_at: suppression.expires_at, revision };
-                state.suppress(suppression.channel, suppression.reason, span);
-            }
-            ChangeKind::Lift(lift) => {
-                state.lift(lift.channel, lift.reason, time, revision);
-            }
-        }
+        let (kind, time) = (&stored.change.kind, stored.effective_time);
+        state.enter(kind, time, stored.content(), revision);
         self.reappear(books, stored);
     }
 }

@@ -78,11 +78,7 @@ impl Ledger<'_> {
             let elsewhere = brands.get(at) == Some(&BrandId::ALL) && mark.survivors.is_empty();
             let are_back = elsewhere || last_grant > Some(mark.erased_at);
             if let Some(state) = found.states.get_mut(at).filter(|_| are_back) {
-                for entry in survivors {
-                    for span in entry.spans {
-                        state.suppress(entry.channel, entry.reason, span);
-                    }
-                }
+                state.restore(survivors);
             }
             mark.lifted_at = mark.lifted_at.filter(|lifted| *lifted <= as_of.time);
             if let Some(slot) = found.erased.get_mut(at) {

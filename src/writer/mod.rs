@@ -22,6 +22,7 @@ mod publish;
 mod rectify;
 mod retention;
 mod trial;
+mod work;
 
 pub use crate::store::Purged;
 pub use books::Books;
