@@ -21,6 +21,7 @@ mod layering;
 mod model;
 mod orders;
 mod policy_change;
+mod policy_load;
 mod process;
 mod reach;
 mod refusal;
