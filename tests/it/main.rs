@@ -28,6 +28,7 @@ mod layering;
 mod model;
 mod orders;
 mod policy_change;
+mod policy_load;
 mod process;
 mod purge;
 mod reach;
