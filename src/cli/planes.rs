@@ -56,7 +56,7 @@ impl ScopeSummary {
             None => "all others".to_owned(),
         };
         format!(
-            "{:<40}{permitted:>15} permitted{:>15} suppressed{:>12}",
+            "{:<48}{permitted:>15} permitted{:>15} suppressed{:>12}",
             format!("{} {} {}", self.brand, self.scope, self.kind),
             output::count(self.refused),
             BinaryBytes(self.memory_bytes).to_string(),
