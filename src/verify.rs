@@ -90,8 +90,8 @@ pub fn verify(books: &Books, expected: &[ExpectedHead]) -> Result<Report, StoreE
             }
         }
         if row.kind == EventKind::Erasure {
-            let erasure = StoredErasure::decode(&payload)?;
-            replayed.erase(erasure, row.recorded_time, revision);
+            let marks = StoredErasure::decode(&payload)?.remains.into_iter();
+            replayed.marks.extend(marks.map(|each| (each.fingerprint, each.mark)));
         }
         if !row.kind.is_change() {
             continue;
@@ -144,38 +144,26 @@ pub fn verify(books: &Books, expected: &[ExpectedHead]) -> Result<Report, StoreE
 }
 
 impl Replayed {
-    fn erase(&mut self, erasure: StoredErasure, recorded: i64, revision: u64) {
-        for remains in erasure.remains {
-            let mark = self.marks.entry(remains.fingerprint).or_default();
-            mark.erase(recorded, revision, remains.survivors, remains.still_known);
-        }
-    }
-
-    /// Notes in the marks that a contact is known again, and brings back what
-    /// they kept for that.
+    /// Notes in the marks that a contact is known again. What that brings back
+    /// follows in events of its own.
     fn reappear(&mut self, books: &Books, stored: &StoredChange) {
         let (change, time) = (&stored.change, stored.effective_time);
         if self.marks.is_empty() {
             return;
         }
         let own = books.mark_of(change.brand, &change.address);
-        let mut freed = Vec::new();
-        let mut heard = |marks: &mut HashMap<_, ErasedMark>, brand, fingerprint| {
-            if let Some(mark) = marks.get_mut(&fingerprint) {
-                freed.push((brand, mark.heard(change, time)));
-            }
-        };
-        heard(&mut self.marks, change.brand, own);
+        if let Some(mark) = self.marks.get_mut(&own) {
+            mark.heard(change, time);
+        }
         if change.brand == BrandId::ALL {
             for brand in books.view.policy.names().brands() {
-                heard(&mut self.marks, brand, books.mark_of(brand, &change.address));
+                if let Some(mark) = self.marks.get_mut(&books.mark_of(brand, &change.address)) {
+                    mark.heard_for_all(change);
+                }
             }
         } else if let Some(mark) = self.marks.get_mut(&books.mark_of(BrandId::ALL, &change.address))
         {
-            freed.push((BrandId::ALL, mark.heard_in(own, change, time)));
-        }
-        for (brand, survivors) in freed.into_iter().filter(|(_, freed)| !freed.is_empty()) {
-            self.states.entry((brand, stored.contact)).or_default().restore(survivors);
+            mark.heard_in(own, change);
         }
     }
 

@@ -5,13 +5,11 @@ use crate::{
     domain::{
         decide::{Decision, decide},
         erased::ErasedMark,
-        event::ChangeKind,
         scope::{BrandId, ScopeRules},
         secret::Fingerprint,
-        state::{Status, SuppressionEntry},
         time::Now,
     },
-    store::{ContactKey, EventKind, StoreError, StoredErasure},
+    store::ContactKey,
 };
 
 /// A moment of the past.
@@ -23,13 +21,6 @@ pub struct AsOf {
     pub time: i64,
     /// Whether events count that were recorded later and had happened by then.
     pub with_hindsight: bool,
-}
-
-/// An erasure of the subject, as far as the ledger still tells.
-struct Erasure {
-    mark: ErasedMark,
-    /// The suppressions that outlived it.
-    survivors: Vec<SuppressionEntry>,
 }
 
 impl Ledger<'_> {
@@ -46,15 +37,10 @@ impl Ledger<'_> {
     ) -> Result<Option<Decision>, ReadError> {
         let brands = [rules.scope.brand, BrandId::ALL];
         let marks = self.marks_of(&subject.address, rules.scope.brand);
-        let mut found = Found::default();
-        let mut erasures = [None, None];
-        for (slot, mark) in erasures.iter_mut().zip(marks) {
-            *slot = self.erasure(mark)?;
-        }
-        if erasures.iter().flatten().any(|erasure| erasure.mark.revision > as_of.revision) {
+        let mut found = Found { erased: self.erasures(&marks)?, ..Found::default() };
+        if found.erased.iter().flatten().any(|mark| mark.revision > as_of.revision) {
             return Ok(None);
         }
-        let mut last_grant = None;
         for (brand, state) in brands.into_iter().zip(&mut found.states) {
             for record in self.records(&self.revisions(subject, brand, as_of)?) {
                 let record = record?;
@@ -64,26 +50,10 @@ impl Ledger<'_> {
                     continue;
                 }
                 state.enter(&stored.change.kind, time, stored.content(), record.revision);
-                if matches!(&stored.change.kind, ChangeKind::Consent(consent)
-                    if consent.status == Status::Granted)
-                {
-                    last_grant = last_grant.max(Some(time));
-                }
             }
         }
-        for (at, erasure) in erasures.into_iter().enumerate() {
-            let Some(Erasure { mut mark, survivors, .. }) = erasure else { continue };
-            // A later grant brings the survivors back (R11); those of all
-            // brands may have come back by a grant in another brand.
-            let elsewhere = brands.get(at) == Some(&BrandId::ALL) && mark.survivors.is_empty();
-            let are_back = elsewhere || last_grant > Some(mark.erased_at);
-            if let Some(state) = found.states.get_mut(at).filter(|_| are_back) {
-                state.restore(survivors);
-            }
+        for mark in found.erased.iter_mut().flatten() {
             mark.lifted_at = mark.lifted_at.filter(|lifted| *lifted <= as_of.time);
-            if let Some(slot) = found.erased.get_mut(at) {
-                *slot = Some(mark);
-            }
         }
         Ok(Some(decide(found.known(), rules, Now::at(as_of.time))))
     }
@@ -112,19 +82,11 @@ impl Ledger<'_> {
         Ok(revisions)
     }
 
-    fn erasure(&self, fingerprint: Fingerprint) -> Result<Option<Erasure>, ReadError> {
-        let mark = self.snapshot.erased(&[fingerprint])?.into_iter().next().flatten();
-        let Some(mark) = mark else { return Ok(None) };
-        let row = self.snapshot.event(mark.revision)?;
-        let body = row.filter(|row| row.kind == EventKind::Erasure).and_then(|row| row.body);
-        let Some((_, payload)) = body else {
-            let what = format!("the erasure of revision {} is missing", mark.revision);
-            return Err(StoreError::Refused(what).into());
-        };
-        let mut remains = StoredErasure::decode(&payload)?.remains.into_iter();
-        let ours = remains.find(|each| each.fingerprint == fingerprint);
-        let survivors = ours.map(|each| each.survivors).unwrap_or_default();
-        Ok(Some(Erasure { mark, survivors }))
+    /// What erasures left of the subject in the brand and in all brands. The
+    /// blocks that outlived them came back, if they did, as events of their own.
+    fn erasures(&self, marks: &[Fingerprint; 2]) -> Result<[Option<ErasedMark>; 2], ReadError> {
+        let mut rows = self.snapshot.erased(marks)?.into_iter();
+        Ok([rows.next().flatten(), rows.next().flatten()])
     }
 }
 

@@ -6,13 +6,13 @@ use crate::{
     domain::{
         contact::{Address, ContactKind, ContactRef},
         erased::ErasedMark,
-        event::{Actor, ActorRole, Change, ChangeKind, Consent, Evidence, Notice},
+        event::{Actor, ActorRole, Change, ChangeKind, Consent, Evidence, Notice, Suppression},
         reason::Reason,
         scope::{
             BrandId, ChannelId, Level, PurposeId, RecipientType, Regime, Scope, ScopeRules,
             TypeSelector,
         },
-        state::{Span, Status, SuppressionEntry},
+        state::Status,
     },
     reader::{AsOf, Reader, Subject},
     store::{
@@ -99,35 +99,39 @@ impl Made {
         batch.commit().unwrap();
     }
 
-    /// An erasure that a block outlives; its mark as it stands once the block
-    /// was brought back.
+    /// The event that brings back a block that outlived an erasure.
+    fn add_block(&mut self, time: i64, since: i64) -> u64 {
+        let kind = ChangeKind::Suppression(Suppression {
+            channel: ChannelId::ANY,
+            reason: Reason::LegalBlock,
+            expires_at: None,
+            note: String::new(),
+        });
+        let mut stored = grant(since);
+        stored.change.kind = kind;
+        let revision = self.add(EventKind::Suppression, time, Some(stored.encode()));
+        self.enter(revision);
+        revision
+    }
+
+    /// An erasure, and its mark as it stands once the contact is back.
     fn erase(&mut self, time: i64) -> u64 {
         let digits = NUMBER.to_string();
         let secret = self.store.secret();
         let mark = secret.erased_fingerprint(BRAND, ContactKind::Phone, digits.as_bytes());
-        let survivor = SuppressionEntry {
-            channel: ChannelId::ANY,
-            reason: Reason::LegalBlock,
-            lifted: None,
-            spans: vec![Span { since: 5, expires_at: None, revision: 1 }],
-        };
+        let revision = self.tip.revision + 1;
+        let erased =
+            ErasedMark { erased_at: time, revision, reappeared: true, ..ErasedMark::default() };
         let erasure = StoredErasure {
             brand: BRAND,
             actor: Actor { role: ActorRole::Staff, id: String::new() },
             source: String::new(),
             note: String::new(),
             events: 1,
-            remains: vec![Remains {
-                brand: BRAND,
-                fingerprint: mark,
-                still_known: false,
-                survivors: vec![survivor],
-            }],
+            remains: vec![Remains { fingerprint: mark, mark: erased.clone() }],
         };
         let revision = self.add(EventKind::Erasure, time, Some(erasure.encode()));
         let mut batch = Batch::new(&self.store);
-        let erased =
-            ErasedMark { erased_at: time, revision, reappeared: true, ..ErasedMark::default() };
         batch.erased(mark, &erased).unwrap();
         batch.commit().unwrap();
         revision
@@ -155,7 +159,8 @@ fn what_outlived_an_erasure_counts_from_the_grant_that_brought_it_back() {
     let same_time = made.add(EventKind::Consent, 20, Some(grant(20).encode()));
     let erasure = made.erase(20);
     let unrelated = made.add(EventKind::Consent, 20, None);
-    let granted = made.add_grant(30);
+    made.add_grant(30);
+    let granted = made.add_block(30, 5);
     let reader = Reader::new(Arc::new(made.store));
 
     assert_eq!(verdict(&reader, Regime::OptIn, first, 10), None);

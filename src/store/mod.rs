@@ -7,6 +7,7 @@
 mod batch;
 mod checkpoint;
 mod error;
+mod event_row;
 mod head;
 mod keys;
 mod open;
@@ -23,6 +24,7 @@ pub use checkpoint::{
     Checkpoint, DIRECTORY_BLOCK, DirectorySum, ERASED_FINGERPRINT, PlaneSum, page_hash,
 };
 pub use error::StoreError;
+pub use event_row::{EventKind, EventRow};
 pub use head::HeadKeeper;
 pub use keys::{ContactKey, KeyHash};
 pub use open::{Opened, Store};
@@ -31,7 +33,7 @@ pub use payload::{Redacted, StoredChange};
 pub use payload_acts::{Remains, StoredErasure, StoredPolicy, StoredRedaction};
 pub use policies::PolicyRow;
 pub use purge::Purged;
-pub use rows::{EventKind, EventRow, KeyRow, StoredState, Tip};
+pub use rows::{KeyRow, StoredState, Tip};
 pub use scan::PageRow;
 pub use snapshot::Snapshot;
 

@@ -7,7 +7,7 @@
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use super::{KeyHash, StoreError, rows::EventKind};
+use super::{EventKind, KeyHash, StoreError};
 use crate::domain::{
     contact::{Address, ContactKind, ContactRef},
     event::{Actor, ActorRole, Change, ChangeKind, Consent, Evidence, Lift, Notice, Suppression},

@@ -6,14 +6,14 @@ use prost::Message;
 
 use super::{
     StoreError,
-    rows::{decode_entries, encode_entries},
+    rows::{decode_erased, encode_erased},
 };
 use crate::domain::{
+    erased::ErasedMark,
     event::{Actor, ActorRole},
     policy::{NameClass, Names},
     scope::BrandId,
     secret::Fingerprint,
-    state::SuppressionEntry,
 };
 
 /// A policy as it is stored.
@@ -44,22 +44,20 @@ pub struct StoredErasure {
     pub note: String,
     /// Events whose payload was erased.
     pub events: u64,
-    /// What outlives the erasure (R11), by brand: that of the erasure itself,
-    /// and for all brands also each brand that has survivors of its own.
+    /// The marks of the contact as the erasure leaves them (R11): that of the
+    /// erasure itself, of each brand that has survivors or a mark of its own,
+    /// and of all brands. What made them is erased with the rest, so they are
+    /// told whole.
     pub remains: Vec<Remains>,
 }
 
-/// What outlives an erasure in one brand.
+/// A mark of erasure, under its keyed fingerprint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remains {
-    /// The brand, or all.
-    pub brand: BrandId,
     /// The keyed fingerprint that the mark stands under.
     pub fingerprint: Fingerprint,
-    /// Whether a record for all brands remains.
-    pub still_known: bool,
-    /// The suppressions that a grant cannot end.
-    pub survivors: Vec<SuppressionEntry>,
+    /// The mark.
+    pub mark: ErasedMark,
 }
 
 /// A redaction as it is stored: the bodies that took the place of others, by
@@ -127,15 +125,9 @@ impl StoredErasure {
     /// The payload's bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let remains = self.remains.iter().map(|each| {
-            let mut survivors = Vec::new();
-            encode_entries(&mut survivors, &each.survivors);
-            RemainsPayload {
-                brand: each.brand.0,
-                fingerprint: each.fingerprint.to_be_bytes().to_vec(),
-                survivors,
-                still_known: each.still_known,
-            }
+        let remains = self.remains.iter().map(|each| RemainsPayload {
+            fingerprint: each.fingerprint.to_be_bytes().to_vec(),
+            mark: encode_erased(&each.mark),
         });
         ErasurePayload {
             brand: self.brand.0,
@@ -219,15 +211,11 @@ struct ErasurePayload {
 
 #[derive(Clone, PartialEq, Message)]
 struct RemainsPayload {
-    #[prost(uint32, tag = "1")]
-    brand: u32,
     #[prost(bytes = "vec", tag = "2")]
     fingerprint: Vec<u8>,
-    /// Entries in the layout of a contact's state.
-    #[prost(bytes = "vec", tag = "3")]
-    survivors: Vec<u8>,
-    #[prost(bool, tag = "4")]
-    still_known: bool,
+    /// The mark in the layout of its row.
+    #[prost(bytes = "vec", tag = "5")]
+    mark: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -274,10 +262,8 @@ impl ErasurePayload {
 impl RemainsPayload {
     fn read(self) -> Option<Remains> {
         Some(Remains {
-            brand: BrandId(self.brand),
             fingerprint: Fingerprint::from_be_bytes(self.fingerprint.try_into().ok()?),
-            still_known: self.still_known,
-            survivors: decode_entries(&self.survivors)?,
+            mark: decode_erased(&self.mark).ok()?,
         })
     }
 }

@@ -2,8 +2,6 @@
 //!
 //! Every layout begins with its version, so that a later one can tell.
 
-use sha2::{Digest, Sha256};
-
 use super::{ChainHash, StoreError};
 use crate::domain::{
     erased::ErasedMark,
@@ -12,145 +10,7 @@ use crate::domain::{
     state::{ConsentRecord, ContactState, ContentDigest, Span, Status, SuppressionEntry},
 };
 
-const VERSION: u8 = 1;
-/// The version of an event row with a redacted body.
-const REDACTED: u8 = 2;
-
-/// What an event row records. The numbers are stored (A8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum EventKind {
-    /// Consent given or withdrawn.
-    Consent = 1,
-    /// A suppression set.
-    Suppression = 2,
-    /// A suppression lifted.
-    Lift = 3,
-    /// A policy applied.
-    Policy = 4,
-    /// A contact erased.
-    Erasure = 5,
-    /// Payloads redacted by the policy's retention.
-    Redaction = 6,
-}
-
-impl EventKind {
-    /// Whether the event is a change to one contact: a [`super::StoredChange`].
-    #[must_use]
-    pub fn is_change(self) -> bool {
-        matches!(self, Self::Consent | Self::Suppression | Self::Lift)
-    }
-
-    fn from_tag(tag: u8) -> Option<Self> {
-        [Self::Consent, Self::Suppression, Self::Lift, Self::Policy, Self::Erasure, Self::Redaction]
-            .into_iter()
-            .find(|kind| *kind as u8 == tag)
-    }
-}
-
-/// A row of the ledger. Each carries the hash of the one before it, so that no
-/// row can be changed, removed or put in without all later hashes changing.
-/// The hash covers the payload only through a salted digest: an erasure deletes
-/// salt and payload, and the chain stays whole and reveals nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventRow {
-    /// Hash of the previous row; zeros before the first.
-    pub previous: ChainHash,
-    /// What it records.
-    pub kind: EventKind,
-    /// When it was committed, in ms.
-    pub recorded_time: i64,
-    /// SHA-256 of salt ‖ payload.
-    pub digest: [u8; 32],
-    /// Salt and payload; absent once erased.
-    pub body: Option<([u8; EventRow::SALT], Vec<u8>)>,
-    /// Whether the body took the place of the one that the digest was made of.
-    pub redacted: bool,
-}
-
-impl EventRow {
-    /// Bytes of salt: too many to guess a payload from its digest.
-    pub const SALT: usize = 16;
-
-    /// A row for a payload.
-    #[must_use]
-    pub fn new(
-        previous: ChainHash,
-        kind: EventKind,
-        recorded_time: i64,
-        salt: [u8; Self::SALT],
-        payload: Vec<u8>,
-    ) -> Self {
-        let digest = body_digest(&salt, &payload);
-        let body = Some((salt, payload));
-        Self { previous, kind, recorded_time, digest, body, redacted: false }
-    }
-
-    /// The chain up to and including this row.
-    #[must_use]
-    pub fn hash(&self, revision: u64) -> ChainHash {
-        Sha256::new()
-            .chain_update(b"sendgate event 1")
-            .chain_update(self.previous)
-            .chain_update(revision.to_le_bytes())
-            .chain_update(self.recorded_time.to_le_bytes())
-            .chain_update([self.kind as u8])
-            .chain_update(self.digest)
-            .finalize()
-            .into()
-    }
-
-    /// Whether salt and payload, if they are there and not redacted, are the
-    /// ones that the digest was made of. A redacted body is vouched for by the
-    /// event of its redaction.
-    #[must_use]
-    pub fn body_matches(&self) -> bool {
-        self.redacted || self.body_digest().is_none_or(|digest| digest == self.digest)
-    }
-
-    /// The digest of the body that is there.
-    #[must_use]
-    pub fn body_digest(&self) -> Option<[u8; 32]> {
-        self.body.as_ref().map(|(salt, payload)| body_digest(salt, payload))
-    }
-
-    /// The row without its body: the chain stays as it was.
-    #[must_use]
-    pub fn erased(self) -> Self {
-        Self { body: None, redacted: false, ..self }
-    }
-
-    /// The row with another body.
-    #[must_use]
-    pub fn redacted(self, salt: [u8; Self::SALT], payload: Vec<u8>) -> Self {
-        Self { body: Some((salt, payload)), redacted: true, ..self }
-    }
-
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let (salt, payload) = match &self.body {
-            Some((salt, payload)) => (salt.as_slice(), payload.as_slice()),
-            None => (&[][..], &[][..]),
-        };
-        [
-            &[if self.redacted { REDACTED } else { VERSION }, self.kind as u8][..],
-            &self.recorded_time.to_le_bytes(),
-            &self.previous,
-            &self.digest,
-            salt,
-            payload,
-        ]
-        .concat()
-    }
-
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
-        let mut reader = Reader(bytes);
-        let row = reader.event().ok_or_else(|| damaged("an event"))?;
-        Ok(row)
-    }
-}
-
-fn body_digest(salt: &[u8], payload: &[u8]) -> [u8; 32] {
-    Sha256::new().chain_update(salt).chain_update(payload).finalize().into()
-}
+pub(super) const VERSION: u8 = 1;
 
 /// A row of `state`: one contact within one brand, or within all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,7 +50,7 @@ impl StoredState {
     }
 }
 
-pub(super) fn encode_entries(bytes: &mut Vec<u8>, entries: &[SuppressionEntry]) {
+fn encode_entries(bytes: &mut Vec<u8>, entries: &[SuppressionEntry]) {
     for entry in entries {
         let mut put = |tag: u8, since: i64, expires_at: i64, revision: u64| {
             bytes.push(tag);
@@ -209,11 +69,6 @@ pub(super) fn encode_entries(bytes: &mut Vec<u8>, entries: &[SuppressionEntry]) 
     }
 }
 
-/// The entries that [`encode_entries`] wrote.
-pub(super) fn decode_entries(bytes: &[u8]) -> Option<Vec<SuppressionEntry>> {
-    Reader(bytes).entries()
-}
-
 pub(super) fn decode_erased(bytes: &[u8]) -> Result<ErasedMark, StoreError> {
     Reader(bytes).erased().ok_or_else(|| damaged("an erasure's mark"))
 }
@@ -223,7 +78,7 @@ pub(super) fn encode_erased(mark: &ErasedMark) -> Vec<u8> {
     bytes.extend(mark.erased_at.to_le_bytes());
     bytes.extend(mark.revision.to_le_bytes());
     bytes.extend(mark.lifted_at.unwrap_or(NONE).to_le_bytes());
-    bytes.push(mark.reappeared.into());
+    bytes.extend([mark.kept_only, mark.reappeared].map(u8::from));
     bytes.extend((mark.reappeared_in.len() as u32).to_le_bytes());
     mark.reappeared_in.iter().for_each(|each| bytes.extend(each.to_le_bytes()));
     encode_entries(&mut bytes, &mark.survivors);
@@ -314,21 +169,21 @@ impl Tip {
     }
 }
 
-fn damaged(what: &str) -> StoreError {
+pub(super) fn damaged(what: &str) -> StoreError {
     StoreError::refused(format!("the row of {what} is damaged or of an unknown version"))
 }
 
 /// Reads fields off the front; every method is `None` once the bytes run out.
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl Reader<'_> {
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (head, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
         Some(*head)
     }
 
-    fn u8(&mut self) -> Option<u8> {
+    pub(super) fn u8(&mut self) -> Option<u8> {
         self.array().map(|[byte]| byte)
     }
 
@@ -340,7 +195,7 @@ impl Reader<'_> {
         self.array().map(u64::from_le_bytes)
     }
 
-    fn i64(&mut self) -> Option<i64> {
+    pub(super) fn i64(&mut self) -> Option<i64> {
         self.array().map(i64::from_le_bytes)
     }
 
@@ -348,25 +203,17 @@ impl Reader<'_> {
         self.i64().map(|time| (time != NONE).then_some(time))
     }
 
-    fn end(&self) -> bool {
+    pub(super) fn end(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// What is left.
+    pub(super) fn rest(&self) -> &[u8] {
+        self.0
     }
 
     fn version(&mut self) -> Option<()> {
         (self.u8()? == VERSION).then_some(())
-    }
-
-    fn event(&mut self) -> Option<EventRow> {
-        let redacted = match self.u8()? {
-            VERSION => false,
-            REDACTED => true,
-            _ => return None,
-        };
-        let kind = EventKind::from_tag(self.u8()?)?;
-        let recorded_time = self.i64()?;
-        let (previous, digest) = (self.array()?, self.array()?);
-        let body = if self.end() { None } else { Some((self.array()?, self.0.to_vec())) };
-        Some(EventRow { previous, kind, recorded_time, digest, body, redacted })
     }
 
     fn state(&mut self) -> Option<StoredState> {
@@ -426,17 +273,29 @@ impl Reader<'_> {
     fn erased(&mut self) -> Option<ErasedMark> {
         self.version()?;
         let (erased_at, revision, lifted_at) = (self.i64()?, self.u64()?, self.optional_time()?);
-        let reappeared = match self.u8()? {
-            0 => false,
-            1 => true,
-            _ => return None,
-        };
+        let (kept_only, reappeared) = (self.flag()?, self.flag()?);
         let count = self.array().map(u32::from_le_bytes)?;
         let reappeared_in = (0..count)
             .map(|_| self.array().map(u128::from_le_bytes))
             .collect::<Option<Vec<_>>>()?;
         let survivors = self.entries()?;
-        Some(ErasedMark { erased_at, revision, lifted_at, reappeared, reappeared_in, survivors })
+        Some(ErasedMark {
+            erased_at,
+            revision,
+            kept_only,
+            lifted_at,
+            reappeared,
+            reappeared_in,
+            survivors,
+        })
+    }
+
+    fn flag(&mut self) -> Option<bool> {
+        match self.u8()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Rows against their bytes.
 
 use super::*;
+use crate::store::{EventKind, EventRow};
 
 fn state() -> ContactState {
     let mut state = ContactState::default();
@@ -40,6 +41,7 @@ fn erased_marks_round_trip() {
     let mark = ErasedMark {
         erased_at: 5,
         revision: 6,
+        kept_only: true,
         lifted_at: Some(4),
         reappeared: true,
         reappeared_in: vec![1 << 100, 7],

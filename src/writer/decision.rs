@@ -55,13 +55,34 @@ impl Group<'_> {
         self.refuse_erased(change, effective)?;
         let contact = self.contact(item)?;
 
-        let revision = self.tip.revision + 1;
-        let entry = (change.brand, contact);
-        let applied = self.apply(entry, item, effective, revision);
+        let (revision, applied) = self.enter(item, contact, effective, salts);
         self.keys
             .insert(key, KeyRow { revision, content: item.content, effective_time: effective });
-        self.reappear(change, contact, effective);
+        for (block, time) in self.reappear(change, contact, effective) {
+            let item = Item::new(self.books, &block);
+            self.enter(&item, contact, time, salts);
+            // It frees nothing more, but is known of from now on.
+            self.reappear(&block, contact, time);
+        }
+        Ok(match (key_reused, applied) {
+            (true, _) => Outcome::KeyReused(revision),
+            (false, true) => Outcome::Applied(revision),
+            (false, false) => Outcome::Superseded(revision),
+        })
+    }
 
+    /// Enters a change into the contact's state and the ledger; returns its
+    /// revision and whether it became current.
+    fn enter(
+        &mut self,
+        item: &Item<'_>,
+        contact: ContactRef,
+        effective: i64,
+        salts: &mut StdRng,
+    ) -> (u64, bool) {
+        let change = item.change;
+        let revision = self.tip.revision + 1;
+        let applied = self.apply((change.brand, contact), item, effective, revision);
         let stored = StoredChange {
             change: change.clone(),
             contact,
@@ -83,11 +104,7 @@ impl Group<'_> {
             self.linked.push((contact_key, change.rectification));
         }
         self.events.push((row, contact_key));
-        Ok(match (key_reused, applied) {
-            (true, _) => Outcome::KeyReused(revision),
-            (false, true) => Outcome::Applied(revision),
-            (false, false) => Outcome::Superseded(revision),
-        })
+        (revision, applied)
     }
 
     /// Whether a repeat of the same words must count again: an opt-out without

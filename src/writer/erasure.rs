@@ -87,16 +87,15 @@ impl Books {
         let kept = self.all_brands_rest(erasure.brand, contact)?;
         let remains = self.mark(erasure, survivors, (recorded, revision), !kept.is_empty());
         for each in &remains {
-            if let Some(mark) = self.erased.get(&each.fingerprint) {
-                batch.erased(each.fingerprint, mark)?;
-            }
+            batch.erased(each.fingerprint, &each.mark)?;
         }
+        let outlived = remains.iter().map(|each| each.mark.survivors.len()).sum();
+        let remains = self.with_mark_of_all(remains, &erasure.address);
         if let Some(contact) = contact {
             self.leave_planes(&brands, contact, &kept, now)?;
             self.leave_directory(&mut batch, &brands, contact, &erasure.address)?;
         }
 
-        let outlived = remains.iter().map(|each| each.survivors.len()).sum();
         let stored = StoredErasure {
             brand: erasure.brand,
             actor: erasure.actor.clone(),
@@ -198,10 +197,25 @@ impl Books {
             let fingerprint = self.mark_of(brand, &erasure.address);
             let own = survivors.iter().find(|(each, _)| *each == brand);
             let own = own.map(|(_, entries)| entries.clone()).unwrap_or_default();
-            let mark: &mut ErasedMark = self.erased.entry(fingerprint).or_default();
-            mark.erase(recorded, revision, own, still_known);
-            let survivors = mark.survivors.clone();
-            remains.push(Remains { brand, fingerprint, still_known, survivors });
+            let blank = || ErasedMark { kept_only: true, ..ErasedMark::default() };
+            let mark = self.erased.entry(fingerprint).or_insert_with(blank);
+            if brand == erasure.brand {
+                mark.erase(recorded, revision, own, still_known);
+            } else {
+                mark.keep(recorded, revision, own);
+            }
+            remains.push(Remains { fingerprint, mark: mark.clone() });
+        }
+        remains
+    }
+
+    /// Adds the mark of all brands, which an erasure in one leaves as it is.
+    fn with_mark_of_all(&self, mut remains: Vec<Remains>, address: &Address) -> Vec<Remains> {
+        let fingerprint = self.mark_of(BrandId::ALL, address);
+        if let Some(mark) = self.erased.get(&fingerprint)
+            && remains.iter().all(|each| each.fingerprint != fingerprint)
+        {
+            remains.push(Remains { fingerprint, mark: mark.clone() });
         }
         remains
     }

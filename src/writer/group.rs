@@ -134,6 +134,16 @@ impl<'a> Group<'a> {
                 entries.iter().map(|(_, contact)| (BrandId::ALL, *contact)).collect();
             entries.extend(all);
         }
+        if !books.erased.is_empty() {
+            // A lift of the mark of all brands frees what each brand kept.
+            let in_all = items.iter().filter(|item| item.change.brand == BrandId::ALL);
+            let brands = || books.view.policy.names().brands();
+            entries.extend(
+                in_all
+                    .filter_map(|item| item.contact)
+                    .flat_map(|contact| brands().map(move |brand| (brand, contact))),
+            );
+        }
         entries.sort_unstable();
         entries.dedup();
         let mut texts: Vec<(ContactKind, u64)> = items

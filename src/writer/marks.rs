@@ -12,7 +12,7 @@ use super::{
 use crate::{
     domain::{
         contact::{Address, ContactKind, ContactRef},
-        erased::ErasedMark,
+        erased::{ErasedMark, events_of},
         event::{Change, ChangeKind},
         scope::BrandId,
         secret::Fingerprint,
@@ -84,52 +84,56 @@ impl Group<'_> {
     }
 
     /// A contact that becomes known again after an erasure: from now on its
-    /// planes say what the mark means, and a grant brings surviving blocks back.
-    pub(super) fn reappear(&mut self, change: &Change, contact: ContactRef, effective: i64) {
+    /// planes say what the mark means. Returns the events that bring surviving
+    /// blocks back, each with its stored time.
+    pub(super) fn reappear(
+        &mut self,
+        change: &Change,
+        contact: ContactRef,
+        effective: i64,
+    ) -> Vec<(Change, i64)> {
         if self.books.erased.is_empty() {
-            return;
+            return Vec::new();
         }
-        let heard = |mark: &mut ErasedMark| mark.heard(change, effective);
-        let said_in = (change.brand, contact);
         let own = self.books.mark_of(change.brand, &change.address);
-        self.update_mark(said_in, said_in, own, heard);
+        let mut freed = self.update_mark(change, (change.brand, contact), own, |mark| {
+            mark.heard(change, effective)
+        });
         if change.brand == BrandId::ALL {
             // Known for all brands is known in every one.
             let brands: Vec<BrandId> = self.books.view.policy.names().brands().collect();
             for brand in brands {
                 let mark = self.books.mark_of(brand, &change.address);
-                self.update_mark(said_in, (brand, contact), mark, heard);
+                let heard = |mark: &mut ErasedMark| mark.heard_for_all(change);
+                freed.extend(self.update_mark(change, (brand, contact), mark, heard));
             }
         } else {
             let all = self.books.mark_of(BrandId::ALL, &change.address);
-            let heard_in = |mark: &mut ErasedMark| mark.heard_in(own, change, effective);
-            self.update_mark(said_in, (BrandId::ALL, contact), all, heard_in);
+            let heard_in = |mark: &mut ErasedMark| mark.heard_in(own, change);
+            freed.extend(self.update_mark(change, (BrandId::ALL, contact), all, heard_in));
         }
+        freed
     }
 
-    /// Moves a mark, if there is one, and gives back to `entry` what it frees.
+    /// Moves a mark, if there is one, and returns what that frees.
     fn update_mark(
         &mut self,
-        said_in: Entry,
+        change: &Change,
         entry: Entry,
         fingerprint: Fingerprint,
         update: impl FnOnce(&mut ErasedMark) -> Vec<SuppressionEntry>,
-    ) {
+    ) -> Vec<(Change, i64)> {
         let before = self.marks.get(&fingerprint).or_else(|| self.books.erased.get(&fingerprint));
-        let Some(before) = before else { return };
+        let Some(before) = before else { return Vec::new() };
         self.mark_keys.insert(entry, fingerprint);
         let mut mark = before.clone();
         let freed = update(&mut mark);
         if mark == *before {
-            return;
+            return Vec::new();
         }
         self.marks.insert(fingerprint, mark);
-        self.states.entry(said_in).or_default().reach.push(Reach::ALL);
-        if !freed.is_empty() {
-            let touched = self.states.entry(entry).or_default();
-            touched.state.restore(freed);
-            touched.reach.push(Reach::ALL);
-        }
+        self.states.entry((change.brand, entry.1)).or_default().reach.push(Reach::ALL);
+        freed.into_iter().flat_map(|each| events_of(entry.0, &change.address, each)).collect()
     }
 
     /// The marks of erasure of a touched contact, as they stand after the group.

@@ -35,7 +35,8 @@ pub struct Rectification {
 /// What a rectification did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rectified {
-    /// The event that links both histories: the withdrawal of the wrong address.
+    /// The event that links both histories: the withdrawal of the wrong
+    /// address; 0 if that was refused.
     pub revision: u64,
     /// Consents that moved.
     pub moved: usize,
@@ -60,7 +61,10 @@ impl Books {
             self.known_state(rectification, &rectification.from)?,
             self.known_state(rectification, &rectification.to)?,
         );
-        let grants = || from.consents().iter().filter(|record| record.status == Status::Granted);
+        let grants = || {
+            let granted = from.consents().iter().filter(|record| record.status == Status::Granted);
+            granted.filter(|record| !is_overtaken(&from, record))
+        };
         let revision = self.tip.revision + 1;
         let mut changes = vec![withdrawal(rectification, salts)];
         for record in grants().filter(|record| is_free(&to, record)) {
@@ -74,6 +78,9 @@ impl Books {
         // right address was erased since.
         let moved = committed.outcomes.iter().skip(1).filter(recorded).count();
         let kept = grants().count() - moved;
+        // Refused if the wrong address was erased in this very millisecond.
+        let withdrawn = committed.outcomes.first().filter(recorded);
+        let revision = withdrawn.map_or(0, |_| revision);
         Ok(Rectified { revision, moved, kept, reached: committed.revision })
     }
 
@@ -132,10 +139,22 @@ impl Books {
 
 /// Whether nothing is recorded in the scope of a grant.
 fn is_free(state: &ContactState, grant: &ConsentRecord) -> bool {
-    !state.consents().iter().any(|record| {
-        let same_type = record.selector == TypeSelector::Any || record.selector == grant.selector;
-        same_type && record.level.covers(grant.level.channel(), grant.level.purpose())
+    !state.consents().iter().any(|record| speaks_of(record, grant))
+}
+
+/// Whether a withdrawal, at whatever level, has overtaken a grant (R5): what the
+/// person took back must not be given back by another address.
+fn is_overtaken(state: &ContactState, grant: &ConsentRecord) -> bool {
+    state.consents().iter().any(|record| {
+        record.status == Status::Withdrawn
+            && record.consent_time >= grant.consent_time
+            && speaks_of(record, grant)
     })
+}
+
+fn speaks_of(record: &ConsentRecord, grant: &ConsentRecord) -> bool {
+    let same_type = record.selector == TypeSelector::Any || record.selector == grant.selector;
+    same_type && record.level.covers(grant.level.channel(), grant.level.purpose())
 }
 
 /// The withdrawal of everything of the wrong address. Its key makes it an

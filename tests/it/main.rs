@@ -38,6 +38,7 @@ mod rights;
 mod scopes;
 mod streams;
 mod support;
+mod table;
 mod torn;
 mod watch;
 mod wire;

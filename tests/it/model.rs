@@ -3,11 +3,13 @@
 //! Each test is one seed: the same events, clocks and questions every time. A
 //! failure names the seed and prints what the model knows of the contact.
 
+mod acts;
 mod found;
 mod past;
 mod people;
 mod questions;
 mod random;
+mod rights;
 mod rules;
 mod wire;
 mod words;
@@ -36,7 +38,7 @@ macro_rules! seeds {
     ($($name:ident: $seed:literal,)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $name() {
-            run($seed).await;
+            run($seed).await.check_coverage();
         }
     )*};
 }
@@ -50,7 +52,22 @@ seeds! {
     server_and_model_agree_with_seed_6: 6,
 }
 
-const ROUNDS: usize = 9;
+/// For a search that takes its time: seeds A to B, from SENDGATE_TEST_SEEDS=A-B.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes as long as it is told to"]
+async fn server_and_model_agree_with_many_seeds() {
+    let seeds = std::env::var("SENDGATE_TEST_SEEDS").unwrap_or_else(|_| "7-66".to_owned());
+    let (first, last) = seeds.split_once('-').expect("SENDGATE_TEST_SEEDS is A-B");
+    let mut failed = Vec::new();
+    for seed in first.parse::<u64>().unwrap()..=last.parse().unwrap() {
+        if tokio::spawn(run(seed)).await.is_err() {
+            failed.push(seed);
+        }
+    }
+    assert_eq!(failed, Vec::<u64>::new());
+}
+
+const ROUNDS: usize = 11;
 const WRITES_PER_ROUND: usize = 14;
 
 /// Says which seed a panic belongs to.
@@ -71,14 +88,23 @@ struct Pair {
     people: Vec<Person>,
     scopes: Vec<(ContactKind, Scope)>,
     generator: Generator,
-    /// What has come up so far: a test in which something never does proves
-    /// nothing about it.
+    coverage: Coverage,
+}
+
+/// What has come up so far: a test in which something never does proves nothing
+/// about it.
+#[derive(Default)]
+struct Coverage {
     reasons: BTreeSet<Reason>,
     outcomes: BTreeSet<Outcome>,
     rejections: BTreeSet<RejectCode>,
+    /// How often a rectification moved something, and an erasure left a block.
+    moved: u32,
+    survivors: u32,
 }
 
-async fn run(seed: u64) {
+/// Runs a seed to its end; returns what came up.
+async fn run(seed: u64) -> Coverage {
     let _seed = Seed(seed);
     let mut pair = Pair::start(seed).await;
     for round in 0..ROUNDS {
@@ -86,16 +112,20 @@ async fn run(seed: u64) {
             if pair.generator.chance(40) {
                 pair.move_clock().await;
             }
+            if pair.generator.chance(30) {
+                pair.act().await;
+            }
             pair.write().await;
         }
         pair.compare().await;
-        if round % 3 == 2 {
-            pair.restart().await;
-            pair.compare().await;
+        match round % 3 {
+            0 => continue,
+            1 => pair.crash().await,
+            _ => pair.restart().await,
         }
+        pair.compare().await;
     }
-    pair.check_coverage();
-    pair.verify_stopped().await;
+    pair.verify_stopped().await
 }
 
 impl Pair {
@@ -110,9 +140,7 @@ impl Pair {
             scopes: scopes(),
             server,
             people,
-            reasons: BTreeSet::new(),
-            outcomes: BTreeSet::new(),
-            rejections: BTreeSet::new(),
+            coverage: Coverage::default(),
         }
     }
 
@@ -140,6 +168,7 @@ impl Pair {
             key: "touch",
             source: "",
             role: Role::System,
+            origin: 0,
         };
         self.suppress(vec![said]).await;
     }
@@ -227,8 +256,8 @@ impl Pair {
             let before = self.history(said.who);
             let answer = self.model.record(said);
             assert!(agree(answer, result), "{said:?}\nis {answer:?}, not {result:?}\n{before}");
-            self.outcomes.insert(result.outcome());
-            self.rejections.extend(result.rejection.as_ref().map(|each| each.code()));
+            self.coverage.outcomes.insert(result.outcome());
+            self.coverage.rejections.extend(result.rejection.as_ref().map(|each| each.code()));
         }
         assert_eq!(revision, self.model.revision);
     }
@@ -287,11 +316,36 @@ impl Pair {
         self.server.restart().await;
     }
 
+    /// Everything derived, recomputed from the events, is what the store holds.
+    async fn verify_stopped(mut self) -> Coverage {
+        self.server.stop().await;
+        let clock = Clock::Manual(Arc::clone(&self.server.clock));
+        let books = sendgate::recovery::open(self.server.folder.path(), clock).unwrap();
+        let report = sendgate::verify::verify(&books, &[]).unwrap();
+        assert_eq!(report.differences, Vec::<String>::new());
+        assert_eq!(report.revision, self.model.revision);
+        assert_eq!(report.events, self.model.revision);
+        self.coverage
+    }
+
+    /// What the model knows of a person, for a failure's message.
+    fn history(&self, who: usize) -> String {
+        let of = self.model.accepted.iter().filter(|each| each.said.who == who);
+        let lines: Vec<String> = of.map(|each| format!("{each:?}")).collect();
+        format!(
+            "at {}, high water {}, {}:\n{}",
+            self.model.clock,
+            self.model.high_water,
+            self.model.marks.history(who),
+            lines.join("\n")
+        )
+    }
+}
+
+impl Coverage {
     fn check_coverage(&self) {
-        // Erasure has no request yet; all else must have been answered.
         let reasons = (Reason::Permitted as i32..=Reason::Duplicate as i32)
-            .map(|number| Reason::try_from(number).unwrap())
-            .filter(|reason| *reason != Reason::Erased);
+            .map(|number| Reason::try_from(number).unwrap());
         assert_eq!(self.reasons, reasons.collect());
         let outcomes = [
             Outcome::Applied,
@@ -305,32 +359,11 @@ impl Pair {
             RejectCode::InvalidArgument,
             RejectCode::TimeAhead,
             RejectCode::AlreadyExists,
+            RejectCode::Erased,
             RejectCode::NotAllowed,
         ];
         assert_eq!(self.rejections, BTreeSet::from(rejections));
-    }
-
-    /// Everything derived, recomputed from the events, is what the store holds.
-    async fn verify_stopped(mut self) {
-        self.server.stop().await;
-        let clock = Clock::Manual(Arc::clone(&self.server.clock));
-        let books = sendgate::recovery::open(self.server.folder.path(), clock).unwrap();
-        let report = sendgate::verify::verify(&books, &[]).unwrap();
-        assert_eq!(report.differences, Vec::<String>::new());
-        assert_eq!(report.revision, self.model.revision);
-        assert_eq!(report.events, self.model.revision);
-    }
-
-    /// What the model knows of a person, for a failure's message.
-    fn history(&self, who: usize) -> String {
-        let of = self.model.accepted.iter().filter(|each| each.said.who == who);
-        let lines: Vec<String> = of.map(|each| format!("{each:?}")).collect();
-        format!(
-            "at {}, high water {}:\n{}",
-            self.model.clock,
-            self.model.high_water,
-            lines.join("\n")
-        )
+        assert!(self.moved > 0 && self.survivors > 0);
     }
 }
 

@@ -22,6 +22,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming, transport::Channel};
 
+use crate::damage::{await_head, copy};
+
 /// The clock of a new test server: 2026-01-01T00:00:00Z.
 pub const START: i64 = 1_767_225_600_000;
 pub const HOUR: i64 = 3_600_000;
@@ -53,6 +55,17 @@ impl TestServer {
         let (server, channel) = serve(self.folder.path(), &self.clock).await;
         self.server = Some(server);
         self.channel = channel;
+    }
+
+    /// Goes on from a copy of the folder, as after a crash: what a stop in good
+    /// order still writes is missing. Nothing may be going on but HEAD, which
+    /// follows the ledger to this revision.
+    pub async fn crash(&mut self, revision: u64) {
+        await_head(self.folder.path(), revision);
+        let copied = copy(self.folder.path());
+        self.stop().await;
+        self.folder = copied;
+        self.restart().await;
     }
 
     /// Stops the server in good order; the store stays.

@@ -1,11 +1,12 @@
 //! What the random events found in the server, each as small as it gets.
 
 use sendgate::proto::v1::{
-    Actor, ActorRole, CheckRequest, ConsentEvent, EventResult, Lift, LiftRequest, Outcome, Reason,
-    RecipientType, RecordRequest, SuppressRequest, Suppression,
+    Actor, ActorRole, CheckRequest, ConsentEvent, Contact, ContactKind, EraseRequest, Erasure,
+    EventResult, Lift, LiftRequest, Outcome, Reason, RecipientType, RecordRequest, RectifyRequest,
+    RectifyResponse, SuppressRequest, Suppression,
 };
 
-use crate::support::{HOUR, START, TestServer, at, grant, phone, scope, withdrawal};
+use crate::support::{HOUR, START, TestServer, at, grant, phone, scope, verified, withdrawal};
 
 const ADDRESS: &str = "+905321234567";
 
@@ -44,15 +45,7 @@ async fn a_lifted_block_said_again_counts_although_a_shorter_one_stands() {
     let server = TestServer::start().await;
     assert_eq!(suppress(&server, blocked(Reason::ManualBlock)).await, Outcome::Applied);
     server.set_clock(START + 2 * HOUR);
-    let lift = Lift {
-        brand: "main".to_owned(),
-        contact: Some(phone(ADDRESS)),
-        reason: Reason::ManualBlock.into(),
-        time: at(START + HOUR),
-        actor: Some(Actor { role: ActorRole::Staff.into(), id: String::new() }),
-        ..Lift::default()
-    };
-    server.consent().lift(LiftRequest { lifts: vec![lift] }).await.unwrap();
+    lift(&server, "main", ADDRESS, Reason::ManualBlock, START + HOUR).await;
     let for_an_hour =
         Suppression { expires_at_ms: Some(START + 3 * HOUR), ..blocked(Reason::ManualBlock) };
     assert_eq!(suppress(&server, for_an_hour).await, Outcome::Applied);
@@ -113,4 +106,155 @@ async fn a_contact_that_ends_twice_within_one_jump_of_the_clock_is_decided_once(
     server.set_clock(START + HOUR);
     record(&server, grant("+905321234568", START)).await;
     assert_eq!(verdict(&server, "marketing").await, Reason::NoConsent);
+}
+
+/// What follows is about the rights of the person (R11).
+fn somebody(address: &str) -> Contact {
+    let kind = if address.contains('@') { ContactKind::Email } else { ContactKind::Phone };
+    super::wire::contact(kind, address)
+}
+
+async fn erase(server: &TestServer, brand: &str, address: &str) {
+    let contact = Some(somebody(address));
+    let erasure = Erasure { brand: brand.to_owned(), contact, ..Erasure::default() };
+    let request = EraseRequest { erasures: vec![erasure] };
+    let result = server.consent().erase(request).await.unwrap().into_inner().results.remove(0);
+    assert_eq!(result.rejection, None);
+}
+
+async fn lift(server: &TestServer, brand: &str, address: &str, reason: Reason, time: i64) {
+    let lift = Lift {
+        brand: brand.to_owned(),
+        contact: Some(somebody(address)),
+        reason: reason.into(),
+        time: at(time),
+        actor: Some(Actor { role: ActorRole::Staff.into(), id: String::new() }),
+        ..Lift::default()
+    };
+    let request = LiftRequest { lifts: vec![lift] };
+    let result = server.consent().lift(request).await.unwrap().into_inner().results.remove(0);
+    assert_eq!(result.outcome(), Outcome::Applied, "{:?}", result.rejection);
+}
+
+async fn rectify(server: &TestServer, to: &str) -> RectifyResponse {
+    let request = RectifyRequest {
+        brand: "main".to_owned(),
+        from: Some(somebody(ADDRESS)),
+        to: Some(somebody(to)),
+        ..RectifyRequest::default()
+    };
+    server.consent().rectify(request).await.unwrap().into_inner()
+}
+
+/// The verdict on marketing for a merchant, who may be written to unasked.
+async fn merchant(server: &TestServer, address: &str) -> Reason {
+    let channel = if address.contains('@') { "email" } else { "sms" };
+    let request = CheckRequest {
+        brand: "main".to_owned(),
+        scope: Some(scope(RecipientType::Merchant, channel, "marketing")),
+        contact: Some(somebody(address)),
+        ..CheckRequest::default()
+    };
+    server.filter().check(request).await.unwrap().into_inner().reason()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rectification_does_not_give_back_what_was_withdrawn() {
+    let server = TestServer::start().await;
+    record(&server, grant(ADDRESS, START - 2 * HOUR)).await;
+    record(&server, withdrawal(ADDRESS, "sms", "", START - HOUR)).await;
+    assert_eq!(rectify(&server, "+905321234999").await.moved, 0);
+    // Nor does a second one, after the first has withdrawn everything.
+    record(&server, grant(ADDRESS, START - HOUR / 2)).await;
+    server.set_clock(START + HOUR);
+    assert_eq!(rectify(&server, "+905321234998").await.moved, 0);
+    verified(server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rectification_that_an_erasure_refuses_names_no_event() {
+    let server = TestServer::start().await;
+    erase(&server, "main", ADDRESS).await;
+    let done = rectify(&server, "+905321234999").await;
+    assert_eq!((done.rectification, done.moved), (0, 0));
+    server.set_clock(START + HOUR);
+    let done = rectify(&server, "+905321234999").await;
+    assert_eq!(done.rectification, done.revision.unwrap().revision);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_came_back_with_a_grant_still_ends_at_its_time() {
+    let server = TestServer::start().await;
+    let bounce =
+        Suppression { expires_at_ms: Some(START + 2 * HOUR), ..blocked(Reason::SoftBounce) };
+    assert_eq!(suppress(&server, bounce).await, Outcome::Applied);
+    erase(&server, "main", ADDRESS).await;
+    server.set_clock(START + HOUR);
+    record(&server, grant(ADDRESS, START + HOUR)).await;
+    assert_eq!(verdict(&server, "marketing").await, Reason::SoftBounce);
+    server.set_clock(START + 2 * HOUR);
+    record(&server, grant("+905321234568", START)).await;
+    assert_eq!(verdict(&server, "marketing").await, Reason::Permitted);
+    verified(server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn to_lift_an_erasure_does_not_lift_the_blocks_that_outlived_it() {
+    let server = TestServer::start().await;
+    suppress(&server, blocked(Reason::LegalBlock)).await;
+    erase(&server, "main", ADDRESS).await;
+    assert_eq!(merchant(&server, ADDRESS).await, Reason::Erased);
+    server.set_clock(START + HOUR);
+    lift(&server, "main", ADDRESS, Reason::Erased, START + HOUR).await;
+    assert_eq!(merchant(&server, ADDRESS).await, Reason::LegalBlock);
+    verified(server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lift_in_all_brands_leaves_the_erasure_of_one_brand_alone() {
+    let server = TestServer::start().await;
+    erase(&server, "main", ADDRESS).await;
+    server.set_clock(START + HOUR);
+    lift(&server, "*", ADDRESS, Reason::Erased, START + HOUR).await;
+    assert_eq!(merchant(&server, ADDRESS).await, Reason::Erased);
+    lift(&server, "main", ADDRESS, Reason::Erased, START + HOUR).await;
+    assert_eq!(merchant(&server, ADDRESS).await, Reason::Permitted);
+    // And the other way round; a block of the brand is none of its mark's.
+    suppress(&server, blocked(Reason::ManualBlock)).await;
+    erase(&server, "*", ADDRESS).await;
+    server.set_clock(START + 2 * HOUR);
+    lift(&server, "main", ADDRESS, Reason::Erased, START + 2 * HOUR).await;
+    assert_eq!(merchant(&server, ADDRESS).await, Reason::Erased);
+    lift(&server, "*", ADDRESS, Reason::Erased, START + 2 * HOUR).await;
+    assert_eq!(merchant(&server, ADDRESS).await, Reason::ManualBlock);
+    verified(server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_of_all_brands_outlives_a_return_and_another_erasure() {
+    let mut server = TestServer::start().await;
+    let address = "person@example.com";
+    let everywhere = Suppression {
+        brand: "*".to_owned(),
+        contact: Some(somebody(address)),
+        ..blocked(Reason::LegalBlock)
+    };
+    suppress(&server, everywhere).await;
+    erase(&server, "*", address).await;
+    let back = |time| ConsentEvent {
+        contact: Some(somebody(address)),
+        recipient_type: RecipientType::Merchant.into(),
+        channel: "email".to_owned(),
+        ..grant("", time)
+    };
+    for hour in [1, 2] {
+        // The address leaves the directory with an erasure and comes in anew.
+        server.set_clock(START + hour * HOUR);
+        record(&server, back(START + hour * HOUR)).await;
+        assert_eq!(merchant(&server, address).await, Reason::LegalBlock, "return {hour}");
+        erase(&server, "main", address).await;
+        server.restart().await;
+        assert_eq!(merchant(&server, address).await, Reason::Erased, "erasure {hour}");
+    }
+    verified(server).await;
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use rand::RngExt;
 use sendgate::proto::v1::{
-    ApplyPolicyRequest, CheckRequest, Contact, ContactKind, ExplainRequest, ExplainResponse,
-    Reason, Revision,
+    ApplyPolicyRequest, CheckRequest, ContactKind, ExplainRequest, ExplainResponse, Reason,
+    Revision,
 };
 
 use super::{
@@ -125,15 +125,6 @@ impl Pair {
         let (reason, as_of) = (answer.reason(), answer.as_of_ms);
         let (revision, policy_version) = (answer.revision.unwrap(), answer.policy_version);
         Told { who, kind, scope, reason, revision, as_of, policy_version }
-    }
-
-    fn contact(&self, who: usize) -> Contact {
-        let kind = self.people[who].kind;
-        Contact {
-            kind: kind.into(),
-            address: self.people[who].spellings[0].clone(),
-            default_region: if kind == ContactKind::Phone { "TR" } else { "" }.to_owned(),
-        }
     }
 
     /// Explains what was told in every way that names the moment; returns what

@@ -29,7 +29,8 @@ pub const NO_NUMBERS: [u64; 4] = [0, 999_999, 1_000_000_000_000_000, u64::MAX];
 /// permitted, and merely unknown elsewhere (R1).
 pub const NO_COUNTRY: u64 = 2_100_000_000;
 
-/// The last of each kind are strangers, of whom nothing is ever recorded.
+/// The last of each kind are strangers, of whom nobody says anything. They may
+/// be erased, or turn out to be somebody's right address.
 pub fn population() -> Vec<Person> {
     let turkish = (0..9).map(|n| {
         let (area, rest) = (530 + n, 1_234_500 + n * 37);
@@ -86,7 +87,7 @@ fn person(kind: ContactKind, spellings: Vec<String>) -> Person {
     Person { kind, spellings, number }
 }
 
-/// The persons of whom something may be recorded.
+/// The persons of whom somebody may say something.
 pub fn known(people: &[Person]) -> Vec<usize> {
     let is_last = |at: usize| people.get(at + 1).is_none_or(|next| next.kind != people[at].kind);
     (0..people.len()).filter(|at| !is_last(*at)).collect()

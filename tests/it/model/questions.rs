@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, HashSet};
 use rand::seq::SliceRandom;
 use roaring::RoaringTreemap;
 use sendgate::proto::v1::{
-    AnswerForm, BatchAnswer, CheckRequest, Contact, ContactKind, DescribeRequest, Reason,
-    RecipientBatch, ScopeAnswer,
+    AnswerForm, BatchAnswer, CheckRequest, ContactKind, DescribeRequest, Reason, RecipientBatch,
+    ScopeAnswer,
 };
 
 use super::{
     Pair,
     people::{NO_COUNTRY, NO_NUMBERS, garbage},
-    wire::{ask, wire_scope},
+    rules::Accepted,
+    wire::{self, ask, wire_scope},
     words::{Regime, Scope, What},
 };
 
@@ -98,7 +99,7 @@ impl Pair {
             assert_eq!(bits.permitted_count, answered.permitted_count);
             assert!(bits.reasons.is_empty() && bits.reason_counts.is_empty());
         }
-        self.reasons.extend(totals.keys());
+        self.coverage.reasons.extend(totals.keys());
         let total = &summary.scopes[0];
         let counted = total.reason_counts.iter().map(|each| (each.reason(), each.count));
         assert_eq!(counted.collect::<BTreeMap<_, _>>(), totals);
@@ -122,15 +123,10 @@ impl Pair {
         let of_kind: Vec<usize> =
             (0..self.people.len()).filter(|who| self.people[*who].kind == kind).collect();
         let who = self.generator.pick(&of_kind);
-        let default_region = if kind == ContactKind::Phone { "TR" } else { "" };
         let request = CheckRequest {
             brand: scope.brand.to_owned(),
             scope: Some(wire_scope(scope)),
-            contact: Some(Contact {
-                kind: kind.into(),
-                address: self.people[who].spellings[0].clone(),
-                default_region: default_region.to_owned(),
-            }),
+            contact: Some(wire::contact(kind, &self.people[who].spellings[0])),
             include_record: true,
             minimum_revision: None,
         };
@@ -139,9 +135,9 @@ impl Pair {
         assert_eq!(answer.reason(), expected, "{}", self.describe(Slot::Person(who), scope));
         assert_eq!(answer.permitted, expected == Reason::Permitted);
         if let Some(record) = answer.record {
-            let mut accepted = self.model.accepted.iter();
-            let event = accepted.find(|each| each.revision == record.revision).unwrap();
-            assert_eq!((event.said.who, event.time), (who, record.effective_time_ms));
+            let event = self.event(Slot::Person(who), record.revision);
+            assert!(event.is_none_or(|event| event.time == record.effective_time_ms));
+            assert_ne!(expected, Reason::Erased, "a mark has no record");
         }
     }
 
@@ -172,7 +168,17 @@ impl Pair {
                 "{}",
                 self.describe(slot, scope)
             );
-            let event = self.model.accepted.iter().find(|each| each.revision == found.revision);
+            if let (Slot::Person(who), Reason::Erased) = (slot, found.reason()) {
+                let erased = [Some(scope.brand), None]
+                    .map(|brand| self.model.active_since(brand, who, None, Reason::Erased));
+                assert_eq!(found.since_ms, erased.into_iter().max().flatten());
+                assert_eq!(found.revision, 0);
+                continue;
+            }
+            let event = self.event(slot, found.revision);
+            if event.is_none() && found.revision != 0 {
+                continue;
+            }
             let since = event.map(|event| match event.said.what {
                 What::Consent { granted: true, until, .. } if found.reason() == Reason::Expired => {
                     let default = scope.validity.map(|validity| event.time + validity);
@@ -182,6 +188,18 @@ impl Pair {
             });
             assert_eq!(found.since_ms, since, "{}", self.describe(slot, scope));
         }
+    }
+
+    /// The event of this revision, which must be the person's. None if an act of
+    /// theirs recorded it: in which order one records several things is its own
+    /// affair.
+    fn event(&self, slot: Slot, revision: u64) -> Option<&Accepted> {
+        let Slot::Person(who) = slot else { return None };
+        let of_person = || self.model.accepted.iter().filter(|each| each.said.who == who);
+        let event = of_person().find(|each| each.revision == revision);
+        let by_an_act = || of_person().any(|each| each.said.origin != 0);
+        assert!(revision == 0 || event.is_some() || by_an_act(), "revision {revision}");
+        event.filter(|event| event.said.origin == 0)
     }
 
     fn expected(&self, slot: Slot, scope: &Scope) -> Reason {

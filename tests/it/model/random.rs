@@ -93,9 +93,7 @@ impl Generator {
     }
 
     fn fresh(&mut self, clock: Time) -> Said {
-        // Half of all events concern every fifth contact.
-        let step = self.pick(&[1, 5]);
-        let who = self.known[self.random.random_range(0..self.known.len() / step) * step];
+        let who = self.who();
         let channels = channels(self.kinds[who]);
         let what = match self.random.random_range(0..100) {
             0..42 => self.grant(channels, clock),
@@ -113,14 +111,34 @@ impl Generator {
             time: (!timeless).then(|| self.stated(who, clock)),
             key: if self.chance(35) { self.pick(&["k1", "k2"]) } else { "" },
             source: if self.chance(70) { "" } else { "web" },
-            role: self.pick(&[
-                Role::Staff,
-                Role::Staff,
-                Role::System,
-                Role::System,
-                Role::Customer,
-            ]),
+            role: self.role(),
+            origin: 0,
         }
+    }
+
+    fn role(&mut self) -> Role {
+        self.pick(&[Role::Staff, Role::Staff, Role::System, Role::System, Role::Customer])
+    }
+
+    /// Half of all events concern every fifth contact.
+    fn who(&mut self) -> usize {
+        let step = self.pick(&[1, 5]);
+        self.known[self.random.random_range(0..self.known.len() / step) * step]
+    }
+
+    /// A contact to erase, strangers too, in one brand or in all.
+    pub fn erasure(&mut self) -> (Option<&'static str>, usize) {
+        let stranger = self.random.random_range(0..self.kinds.len());
+        let who = if self.chance(90) { self.who() } else { stranger };
+        (self.chance(65).then(|| self.pick(&BRANDS)), who)
+    }
+
+    /// A wrong contact and the right one, strangers too.
+    pub fn rectification(&mut self) -> (&'static str, usize, usize) {
+        let from = self.who();
+        let of_kind = |who: &usize| *who != from && self.kinds[*who] == self.kinds[from];
+        let others: Vec<usize> = (0..self.kinds.len()).filter(of_kind).collect();
+        (self.pick(&BRANDS), from, self.pick(&others))
     }
 
     fn grant(&mut self, channels: &[&'static str], clock: Time) -> What {
@@ -166,12 +184,15 @@ impl Generator {
     }
 
     fn lift(&mut self, channels: &[&'static str]) -> What {
-        let reason = self.reason();
-        What::Lift { channel: self.chance(60).then(|| self.pick(channels)), reason }
+        let reason = if self.chance(35) { Reason::Erased } else { self.reason() };
+        let narrow = self.chance(if reason == Reason::Erased { 3 } else { 60 });
+        What::Lift { channel: narrow.then(|| self.pick(channels)), reason }
     }
 
+    /// ERASED, which nobody can set, is the first row and comes up seldom.
     fn reason(&mut self) -> Reason {
-        TABLE[self.random.random_range(0..TABLE.len())].reason
+        let first = usize::from(!self.chance(2));
+        TABLE[self.random.random_range(first..TABLE.len())].reason
     }
 
     fn end(&mut self, clock: Time) -> Time {

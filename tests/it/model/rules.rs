@@ -1,4 +1,4 @@
-//! Rules R2 to R9 as they are written: a list of what was accepted, and every
+//! Rules R2 to R9 as they are written ([`super::rights`] has R11): a list of what was accepted, and every
 //! answer computed anew from the whole list.
 //!
 //! It is slow and plain on purpose. It shares no type and no function with the
@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 
 use sendgate::proto::v1::{Reason, RejectCode};
 
+use super::rights::Marks;
 use super::words::{
     Level, Regime, Row, Said, Scope, TABLE, Time, Type, What, row_of, shape, stored_time,
 };
@@ -22,12 +23,12 @@ pub struct Accepted {
 
 /// A consent event of the list, taken apart.
 #[derive(Clone, Copy)]
-struct Consent {
-    granted: bool,
-    types: Option<Type>,
-    level: Level,
-    until: Option<Time>,
-    time: Time,
+pub struct Consent {
+    pub granted: bool,
+    pub types: Option<Type>,
+    pub level: Level,
+    pub until: Option<Time>,
+    pub time: Time,
 }
 
 impl Consent {
@@ -66,12 +67,14 @@ pub struct Model {
     pub clock: Time,
     /// The greatest time that the clock has shown (R6).
     pub high_water: Time,
-    recorded: Time,
+    pub recorded: Time,
+    pub marks: Marks,
 }
 
 impl Model {
     pub fn new(revision: u64, clock: Time) -> Self {
-        Self { accepted: Vec::new(), revision, clock, high_water: clock, recorded: clock }
+        let (accepted, marks) = (Vec::new(), Marks::default());
+        Self { accepted, revision, clock, high_water: clock, recorded: clock, marks }
     }
 
     pub fn set_clock(&mut self, clock: Time) {
@@ -108,14 +111,19 @@ impl Model {
                 return Answer::Rejected(RejectCode::AlreadyExists);
             }
         }
+        if self.is_from_before_an_erasure(said, time) {
+            return Answer::Rejected(RejectCode::Erased);
+        }
         let is_current = self.becomes_current(said, time);
         self.revision += 1;
         self.recorded = recorded;
-        self.accepted.push(Accepted { said: said.clone(), time, revision: self.revision });
+        let revision = self.revision;
+        self.accepted.push(Accepted { said: said.clone(), time, revision });
+        self.hear(said, time);
         if key_reused {
-            Answer::KeyReused(self.revision)
+            Answer::KeyReused(revision)
         } else {
-            Answer::Recorded(self.revision, is_current)
+            Answer::Recorded(revision, is_current)
         }
     }
 
@@ -169,7 +177,8 @@ impl Model {
 
     /// R7: the strongest suppression that blocks the scope.
     fn blocked(&self, who: usize, scope: &Scope, granted: Option<Time>) -> Option<Reason> {
-        let is_exempt = scope.regime == Regime::Exempt;
+        let (is_opt_in, is_exempt) =
+            (scope.regime == Regime::OptIn, scope.regime == Regime::Exempt);
         let blocks = |row: &&Row| {
             [Some(scope.brand), None].into_iter().any(|brand| {
                 [Some(scope.channel), None].into_iter().any(|channel| {
@@ -181,19 +190,23 @@ impl Model {
         };
         TABLE
             .iter()
+            .filter(|row| row.blocks_opt_in || !is_opt_in)
             .filter(|row| row.blocks_exempt || !is_exempt)
             .find(blocks)
             .map(|row| row.reason)
     }
 
     /// The greatest `since` among the active suppressions of one entry.
-    fn active_since(
+    pub fn active_since(
         &self,
         brand: Option<&str>,
         who: usize,
         channel: Option<&'static str>,
         reason: Reason,
     ) -> Option<Time> {
+        if reason == Reason::Erased {
+            return self.marks.active_since(brand, who).filter(|_| channel.is_none());
+        }
         let lifted = self.lifted(brand, who, channel, reason);
         self.suppressions(brand, who, channel, reason)
             .filter(|(since, end)| {
@@ -225,7 +238,7 @@ impl Model {
         })
     }
 
-    /// The greatest time of a lift of an entry.
+    /// The greatest time of a lift of an entry that is on record.
     fn lifted(
         &self,
         brand: Option<&str>,
@@ -239,7 +252,7 @@ impl Model {
             .max()
     }
 
-    fn consents(&self, brand: Option<&str>, who: usize) -> impl Iterator<Item = Consent> {
+    pub fn consents(&self, brand: Option<&str>, who: usize) -> impl Iterator<Item = Consent> {
         self.of(brand, who).filter_map(|each| match each.said.what {
             What::Consent { granted, types, level, until } => {
                 Some(Consent { granted, types, level, until, time: each.time })
@@ -249,7 +262,7 @@ impl Model {
     }
 
     /// R4: the current record of every level and type.
-    fn current(&self, brand: Option<&str>, who: usize) -> Vec<Consent> {
+    pub fn current(&self, brand: Option<&str>, who: usize) -> Vec<Consent> {
         let all: Vec<Consent> = self.consents(brand, who).collect();
         let same_place = |a: &Consent, b: &Consent| (a.level, a.types) == (b.level, b.types);
         let is_current = |each: &&Consent| {

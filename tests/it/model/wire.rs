@@ -10,13 +10,19 @@ use sendgate::proto::v1::{
 use super::words::{Precision, Role, Said, Scope, Stated, Type, What};
 use crate::support::TestServer;
 
-/// An event as the caller sends it, with the address in one of its spellings.
-pub fn item(said: &Said, kind: ContactKind, address: &str) -> ImportItem {
-    let contact = Some(Contact {
+/// A contact in one of its spellings.
+pub fn contact(kind: ContactKind, address: &str) -> Contact {
+    let default_region = if kind == ContactKind::Phone { "TR" } else { "" };
+    Contact {
         kind: kind.into(),
         address: address.to_owned(),
-        default_region: if kind == ContactKind::Phone { "TR".to_owned() } else { String::new() },
-    });
+        default_region: default_region.to_owned(),
+    }
+}
+
+/// An event as the caller sends it, with the address in one of its spellings.
+pub fn item(said: &Said, kind: ContactKind, address: &str) -> ImportItem {
+    let contact = Some(contact(kind, address));
     let brand = said.brand.unwrap_or("*").to_owned();
     let time = said.time.map(stated);
     let (event_key, source) = (said.key.to_owned(), said.source.to_owned());

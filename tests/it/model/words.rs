@@ -84,6 +84,9 @@ pub struct Said {
     pub key: &'static str,
     pub source: &'static str,
     pub role: Role,
+    /// 0 for a caller's words. What the server says in somebody's place carries
+    /// the revision of the act that made it, and so repeats nothing.
+    pub origin: u64,
 }
 
 impl Said {
@@ -131,6 +134,8 @@ pub struct Scope {
 /// A row of the table of R7; the order of the rows is the rank.
 pub struct Row {
     pub reason: Reason,
+    /// Not so ERASED (R11): under opt_in the contact is simply unknown.
+    pub blocks_opt_in: bool,
     pub blocks_exempt: bool,
     pub ended_by_grant: bool,
     pub lifted_by: &'static [Role],
@@ -142,10 +147,12 @@ const fn row(
     ended_by_grant: bool,
     lifted_by: &'static [Role],
 ) -> Row {
-    Row { reason, blocks_exempt, ended_by_grant, lifted_by }
+    let blocks_opt_in = !matches!(reason, Reason::Erased);
+    Row { reason, blocks_opt_in, blocks_exempt, ended_by_grant, lifted_by }
 }
 
-pub const TABLE: [Row; 9] = [
+pub const TABLE: [Row; 10] = [
+    row(Reason::Erased, true, true, &[Role::Staff, Role::System]),
     row(Reason::LegalBlock, true, false, &[Role::Staff]),
     row(Reason::Restricted, true, false, &[Role::Staff]),
     row(Reason::InvalidAddress, true, false, &[Role::Staff, Role::System]),
@@ -173,6 +180,8 @@ pub fn shape(said: &Said) -> Result<(), RejectCode> {
         What::Consent { granted: false, level, until, .. } => {
             until.is_some() || (level.channel.is_none() && level.purpose.is_some())
         }
+        What::Suppression { reason: Reason::Erased, .. }
+        | What::Lift { reason: Reason::Erased, channel: Some(_) } => true,
         What::Suppression { reason, end, .. } => *reason == Reason::SoftBounce && end.is_none(),
         What::Lift { reason, .. } => {
             if !row_of(*reason).lifted_by.contains(&said.role) {
