@@ -6,17 +6,16 @@ use crate::{
     domain::{
         contact::{Address, ContactKind, ContactRef},
         erased::ErasedMark,
-        event::ChangeKind,
         plane::{PlaneId, PlaneRole},
         scope::BrandId,
         secret::Fingerprint,
-        state::{ConsentRecord, ContactState, Span, consent_end},
+        state::ContactState,
     },
     engine::{plane::Plane, view::Planes},
     store::{
         ChainHash, ContactKey, EventKind, StoreError, StoredChange, StoredErasure, StoredRedaction,
     },
-    writer::{Books, derive, scope_of},
+    writer::{Books, Reach, derive, grant_ends},
 };
 
 /// What a verification found.
@@ -183,26 +182,7 @@ impl Replayed {
     fn replay(&mut self, books: &Books, stored: &StoredChange, revision: u64) {
         let state = self.states.entry((stored.change.brand, stored.contact)).or_default();
         let time = stored.effective_time;
-        match &stored.change.kind {
-            ChangeKind::Consent(consent) => {
-                state.record(ConsentRecord {
-                    level: consent.level,
-                    selector: consent.selector,
-                    status: consent.status,
-                    consent_time: time,
-                    valid_until: consent.valid_until,
-                    content: stored.content(),
-                    revision,
-                });
-            }
-            ChangeKind::Suppression(suppression) => {
-                let span = Span { since: time, expires_at: suppression.expires_at, revision };
-                state.suppress(suppression.channel, suppression.reason, span);
-            }
-            ChangeKind::Lift(lift) => {
-                state.lift(lift.channel, lift.reason, time, revision);
-            }
-        }
+        state.enter(&stored.change.kind, time, stored.content(), revision);
         self.reappear(books, stored);
     }
 }
@@ -233,9 +213,7 @@ fn compare_ends(books: &Books, states: &States, report: &mut Report) -> Result<(
     let policy = &books.view.policy;
     for ((brand, contact), state) in states {
         let key = ContactKey::new(books.store.secret(), *brand, *contact);
-        let validity =
-            |record| scope_of(*brand, record).and_then(|scope| policy.default_validity(&scope));
-        let consents = state.consents().iter().filter_map(|each| consent_end(each, validity(each)));
+        let consents = grant_ends(state, policy, *brand, Reach::ALL);
         let spans = state.suppressions().iter().flat_map(|entry| &entry.spans);
         for due in consents.chain(spans.filter_map(|span| span.expires_at)) {
             if !books.store.has_end(due, &key)? {

@@ -6,7 +6,7 @@ use prost::Message;
 
 use super::{
     StoreError,
-    rows::{decode_entries, encode_entries},
+    state_rows::{decode_entries, encode_entries},
 };
 use crate::domain::{
     event::{Actor, ActorRole},
