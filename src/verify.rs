@@ -9,13 +9,13 @@ use crate::{
         plane::{PlaneId, PlaneRole},
         scope::BrandId,
         secret::Fingerprint,
-        state::{ContactState, consent_end},
+        state::ContactState,
     },
     engine::{plane::Plane, view::Planes},
     store::{
         ChainHash, ContactKey, EventKind, StoreError, StoredChange, StoredErasure, StoredRedaction,
     },
-    writer::{Books, derive, scope_of},
+    writer::{Books, Reach, derive, grant_ends},
 };
 
 /// What a verification found.
@@ -201,9 +201,7 @@ fn compare_ends(books: &Books, states: &States, report: &mut Report) -> Result<(
     let policy = &books.view.policy;
     for ((brand, contact), state) in states {
         let key = ContactKey::new(books.store.secret(), *brand, *contact);
-        let validity =
-            |record| scope_of(*brand, record).and_then(|scope| policy.default_validity(&scope));
-        let consents = state.consents().iter().filter_map(|each| consent_end(each, validity(each)));
+        let consents = grant_ends(state, policy, *brand, Reach::ALL);
         let spans = state.suppressions().iter().flat_map(|entry| &entry.spans);
         for due in consents.chain(spans.filter_map(|span| span.expires_at)) {
             if !books.store.has_end(due, &key)? {

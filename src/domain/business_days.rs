@@ -38,11 +38,29 @@ pub fn years() -> RangeInclusive<i16> {
 /// then has to refuse (A1).
 #[must_use]
 pub fn deadline(consent_time_ms: i64) -> Option<i64> {
+    third_day_counted_by(is_business_day, consent_time_ms)
+}
+
+/// The [`deadline`] for whoever must not answer late: in years whose holidays
+/// are not known every weekday counts, so it is never later than the true one.
+///
+/// None if the calendar does not reach so far.
+#[must_use]
+pub fn certain_deadline(consent_time_ms: i64) -> Option<i64> {
+    let may_count = |day| Some(is_business_day(day).unwrap_or_else(|| !is_weekend(day)));
+    third_day_counted_by(may_count, consent_time_ms)
+}
+
+/// The last millisecond of the third day after a consent that counts.
+fn third_day_counted_by(
+    counts: impl Fn(Date) -> Option<bool>,
+    consent_time_ms: i64,
+) -> Option<i64> {
     let mut day = day_of(consent_time_ms)?;
     let mut counted = 0;
     while counted < DAYS_TO_REGISTER {
         day = day.tomorrow().ok()?;
-        counted += u32::from(is_business_day(day)?);
+        counted += u32::from(counts(day)?);
     }
     let following = day.tomorrow().ok()?.to_datetime(jiff::civil::Time::midnight());
     Some(TURKEY.to_timestamp(following).ok()?.as_millisecond() - 1)
@@ -76,12 +94,16 @@ fn is_business_day(day: Date) -> Option<bool> {
         (0..days).contains(&(day - *first).get_days())
     };
     let in_year = (day.month(), day.day());
-    let is_holiday = matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday)
+    let is_holiday = is_weekend(day)
         || FIXED.contains(&in_year)
         || (in_year == DEMOCRACY_DAY && day.year() >= DEMOCRACY_DAY_SINCE)
         || of_feast(ramazan, RAMAZAN_DAYS)
         || of_feast(kurban, KURBAN_DAYS);
     Some(!is_holiday)
+}
+
+fn is_weekend(day: Date) -> bool {
+    matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday)
 }
 
 #[cfg(test)]
@@ -153,6 +175,21 @@ mod tests {
         assert_eq!(deadline_day("2014-12-29T12:00:00"), None);
         assert_eq!(deadline(i64::MAX), None);
         assert_eq!(business_days_left(at("2033-01-05T00:00:00"), at("2032-12-30T00:00:00")), None);
+    }
+
+    #[test]
+    fn a_certain_deadline_is_the_deadline_or_an_earlier_one() {
+        for day in ["2025-06-16", "2024-06-13", "2026-05-22", "2032-12-27"] {
+            let given = at(&format!("{day}T12:00:00"));
+            assert_eq!(certain_deadline(given), deadline(given), "{day}");
+        }
+        // 30 and 31 December 2032 are working days, and then comes a weekend.
+        // 1 January 2014 was a Wednesday and a holiday, and is counted.
+        for (given, last) in [("2032-12-29", "2033-01-03"), ("2013-12-30", "2014-01-02")] {
+            let end = certain_deadline(at(&format!("{given}T12:00:00"))).unwrap();
+            assert_eq!(day_of(end).unwrap().to_string(), last, "{given}");
+        }
+        assert_eq!(certain_deadline(i64::MAX), None);
     }
 
     #[test]

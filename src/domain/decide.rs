@@ -6,8 +6,9 @@ use super::{
     erased::ErasedMark,
     reason::Reason,
     scope::{Regime, ScopeRules},
-    state::{ConsentRecord, ContactState, Status, SuppressionEntry, consent_end, opt_out_reason},
+    state::{ConsentRecord, ContactState, Status, SuppressionEntry, opt_out_reason},
     time::Now,
+    validity::grant_end,
 };
 
 /// All that is known of a contact and can bear on one brand.
@@ -49,16 +50,25 @@ impl Decision {
 /// this answer, and nothing else decides.
 #[must_use]
 pub fn decide(known: Known<'_>, rules: &ScopeRules, now: Now) -> Decision {
-    let consent = effective_consent(known.brand, rules);
-    if let Some(blocked) = strongest_block(known, consent, rules, now) {
+    let consent = effective_consent(known.brand, rules).map(|record| {
+        let end = grant_end(known.brand, record, rules);
+        (record, end.filter(|end| *end <= now.consents))
+    });
+    // The time of the consent that may end suppressions "by a later grant". In
+    // an exempt scope grants end nothing.
+    let granted = consent
+        .filter(|(record, ended)| record.status == Status::Granted && ended.is_none())
+        .map(|(record, _)| record.consent_time)
+        .filter(|_| rules.regime != Regime::Exempt);
+    if let Some(blocked) = strongest_block(known, granted, rules, now) {
         return blocked;
     }
     match (rules.regime, consent) {
         (Regime::Exempt, _) => Decision::unrecorded(Reason::Permitted),
         (Regime::OptIn, None) => Decision::unrecorded(Reason::NoConsent),
         (Regime::OptOut, None) => Decision::unrecorded(Reason::Permitted),
-        (_, Some(record)) => {
-            let (reason, since) = match (record.status, ended(record, rules, now)) {
+        (_, Some((record, ended))) => {
+            let (reason, since) = match (record.status, ended) {
                 (Status::Withdrawn, _) => {
                     (opt_out_reason(record.level.width()), record.consent_time)
                 }
@@ -88,25 +98,14 @@ fn effective_consent<'a>(state: &'a ContactState, rules: &ScopeRules) -> Option<
         })
 }
 
-/// The end of a grant that is over (R6).
-fn ended(record: &ConsentRecord, rules: &ScopeRules, now: Now) -> Option<i64> {
-    consent_end(record, rules.default_validity).filter(|end| *end <= now.consents)
-}
-
-/// The strongest suppression that blocks the scope (R7), ERASED first.
+/// The strongest suppression that blocks the scope (R7), ERASED first, beside
+/// a grant of this time.
 fn strongest_block(
     known: Known<'_>,
-    consent: Option<&ConsentRecord>,
+    granted: Option<i64>,
     rules: &ScopeRules,
     now: Now,
 ) -> Option<Decision> {
-    // The time of the consent that may end suppressions "by a later grant". In
-    // an exempt scope grants end nothing.
-    let granted = consent
-        .filter(|record| record.status == Status::Granted && ended(record, rules, now).is_none())
-        .map(|record| record.consent_time)
-        .filter(|_| rules.regime != Regime::Exempt);
-
     // Under opt_in an erased contact is simply unknown (R11): older consents
     // were refused, so whatever is known here is newer than the erasure.
     let erased = known

@@ -73,6 +73,9 @@ pub struct Evidence {
     pub sha256: Vec<u8>,
 }
 
+/// The Turkish registry's name in events that it holds (R12).
+const IYS: &str = "iys";
+
 /// Consent given or withdrawn (R2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Consent {
@@ -94,6 +97,14 @@ pub struct Consent {
     pub evidence: Evidence,
     /// The national registry that holds the consent; empty for none.
     pub registered_with: String,
+}
+
+impl Consent {
+    /// Whether İYS holds the consent. Another registry does not stand for it (A1).
+    #[must_use]
+    pub fn is_in_iys(&self) -> bool {
+        self.registered_with.eq_ignore_ascii_case(IYS)
+    }
 }
 
 /// A suppression set (R7).

@@ -17,3 +17,4 @@ pub mod scope;
 pub mod secret;
 pub mod state;
 pub mod time;
+pub mod validity;

@@ -205,4 +205,7 @@ pub struct ScopeRules {
     pub regime: Regime,
     /// How long a consent lasts that states no end, in ms; only under `opt_in`.
     pub default_validity: Option<i64>,
+    /// Whether a consent that the registry does not hold ends with the time to
+    /// register it (R12); only under `opt_in`.
+    pub registration_required: bool,
 }

@@ -58,6 +58,18 @@ impl ConsentRecord {
     }
 }
 
+/// The greatest time of a grant that the registry was seen to hold, at one
+/// level and selector (R12). It stays when another record becomes current.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// The level.
+    pub level: Level,
+    /// The type.
+    pub selector: TypeSelector,
+    /// The stored time of the grant.
+    pub consent_time: i64,
+}
+
 /// One suppression's time: from `since` on, until `expires_at` or a lift.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
@@ -131,20 +143,38 @@ pub const MAX_SPANS: usize = 32;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContactState {
     consents: Vec<ConsentRecord>,
+    registered: Vec<Registered>,
     suppressions: Vec<SuppressionEntry>,
 }
 
 impl ContactState {
     /// The state made of these parts, as they were stored.
     #[must_use]
-    pub fn from_parts(consents: Vec<ConsentRecord>, suppressions: Vec<SuppressionEntry>) -> Self {
-        Self { consents, suppressions }
+    pub fn from_parts(
+        consents: Vec<ConsentRecord>,
+        registered: Vec<Registered>,
+        suppressions: Vec<SuppressionEntry>,
+    ) -> Self {
+        Self { consents, registered, suppressions }
     }
 
     /// The current records, at most one a level and selector.
     #[must_use]
     pub fn consents(&self) -> &[ConsentRecord] {
         &self.consents
+    }
+
+    /// What the registry holds, at most one a level and selector.
+    #[must_use]
+    pub fn registered(&self) -> &[Registered] {
+        &self.registered
+    }
+
+    /// The greatest time of a registered grant of a level and selector.
+    #[must_use]
+    pub fn registered_at(&self, level: Level, selector: TypeSelector) -> Option<i64> {
+        let same = |each: &&Registered| each.level == level && each.selector == selector;
+        self.registered.iter().find(same).map(|each| each.consent_time)
     }
 
     /// The suppression entries, at most one a channel and reason.
@@ -175,15 +205,22 @@ impl ContactState {
         revision: u64,
     ) -> bool {
         match kind {
-            ChangeKind::Consent(consent) => self.record(ConsentRecord {
-                level: consent.level,
-                selector: consent.selector,
-                status: consent.status,
-                consent_time: time,
-                valid_until: consent.valid_until,
-                content,
-                revision,
-            }),
+            ChangeKind::Consent(consent) => {
+                let (level, selector) = (consent.level, consent.selector);
+                let granted = consent.status == Status::Granted;
+                let registered = granted
+                    && consent.is_in_iys()
+                    && self.register(Registered { level, selector, consent_time: time });
+                self.record(ConsentRecord {
+                    level,
+                    selector,
+                    status: consent.status,
+                    consent_time: time,
+                    valid_until: consent.valid_until,
+                    content,
+                    revision,
+                }) || registered
+            }
             ChangeKind::Suppression(entry) => {
                 let span = Span { since: time, expires_at: entry.expires_at, revision };
                 self.suppress(entry.channel, entry.reason, span)
@@ -201,6 +238,21 @@ impl ContactState {
         match slot {
             None => self.consents.push(record),
             Some(current) if record.supersedes(current) => *current = record,
+            Some(_) => return false,
+        }
+        true
+    }
+
+    /// Adds that the registry holds a grant. False if it was seen to hold a
+    /// later one.
+    pub fn register(&mut self, registered: Registered) -> bool {
+        let slot = self
+            .registered
+            .iter_mut()
+            .find(|each| each.level == registered.level && each.selector == registered.selector);
+        match slot {
+            None => self.registered.push(registered),
+            Some(known) if registered.consent_time > known.consent_time => *known = registered,
             Some(_) => return false,
         }
         true
@@ -314,19 +366,6 @@ impl ContactState {
             });
         #[expect(clippy::indexing_slicing, reason = "the position was found or pushed above")]
         &mut self.suppressions[position]
-    }
-}
-
-/// The end of a grant (R6): the earlier of its own and its scope's default.
-#[must_use]
-pub fn consent_end(record: &ConsentRecord, default_validity: Option<i64>) -> Option<i64> {
-    if record.status != Status::Granted {
-        return None;
-    }
-    let default_end = default_validity.map(|validity| record.consent_time.saturating_add(validity));
-    match (record.valid_until, default_end) {
-        (Some(own), Some(default)) => Some(own.min(default)),
-        (own, default) => own.or(default),
     }
 }
 

@@ -30,7 +30,7 @@ fn rules(regime: Regime) -> ScopeRules {
         channel: ChannelId(1),
         purpose: PurposeId(1),
     };
-    ScopeRules { scope, regime, default_validity: None }
+    ScopeRules { scope, regime, default_validity: None, registration_required: false }
 }
 
 fn grant(time: i64) -> StoredChange {

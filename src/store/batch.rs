@@ -6,7 +6,7 @@ use super::{
     Checkpoint, EventRow, KeyRow, Store, StoreError, StoredState, Tip,
     checkpoint::row_hash,
     keys::{self, ContactKey, KeyHash, PageKey, family, meta},
-    rows::encode_erased,
+    state_rows::encode_erased,
 };
 use crate::domain::{
     contact::ContactKind, erased::ErasedMark, plane::PlaneId, secret::Fingerprint,

@@ -148,8 +148,7 @@ impl EventRow {
         let kind = EventKind::from_tag(reader.u8()?)?;
         let recorded_time = reader.i64()?;
         let (previous, digest) = (reader.array()?, reader.array()?);
-        let body =
-            if reader.end() { None } else { Some((reader.array()?, reader.rest().to_vec())) };
+        let body = if reader.end() { None } else { Some((reader.array()?, reader.0.to_vec())) };
         Some(Self { previous, kind, recorded_time, digest, body, redacted })
     }
 }

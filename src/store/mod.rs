@@ -18,6 +18,7 @@ mod purge;
 mod rows;
 mod scan;
 mod snapshot;
+mod state_rows;
 
 pub use batch::Batch;
 pub use checkpoint::{
@@ -33,9 +34,10 @@ pub use payload::{Redacted, StoredChange};
 pub use payload_acts::{Remains, StoredErasure, StoredPolicy, StoredRedaction};
 pub use policies::PolicyRow;
 pub use purge::Purged;
-pub use rows::{KeyRow, StoredState, Tip};
+pub use rows::{KeyRow, Tip};
 pub use scan::PageRow;
 pub use snapshot::Snapshot;
+pub use state_rows::StoredState;
 
 /// The random name of a store's history.
 pub type Epoch = u128;

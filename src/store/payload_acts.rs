@@ -6,7 +6,7 @@ use prost::Message;
 
 use super::{
     StoreError,
-    rows::{decode_erased, encode_erased},
+    state_rows::{decode_erased, encode_erased},
 };
 use crate::domain::{
     erased::ErasedMark,

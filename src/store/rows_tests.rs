@@ -3,53 +3,6 @@
 use super::*;
 use crate::store::{EventKind, EventRow};
 
-fn state() -> ContactState {
-    let mut state = ContactState::default();
-    assert!(state.record(ConsentRecord {
-        level: Level::new(ChannelId(2), PurposeId(3)).unwrap(),
-        selector: TypeSelector::Merchant,
-        status: Status::Granted,
-        consent_time: -7,
-        valid_until: Some(9),
-        content: [5; 16],
-        revision: 11,
-    }));
-    for (since, expires_at) in [(1, None), (4, Some(9))] {
-        let span = Span { since, expires_at, revision: 12 };
-        assert!(state.suppress(ChannelId::ANY, Reason::HardBounce, span));
-    }
-    assert!(state.lift(ChannelId(2), Reason::LegalBlock, 3, 13));
-    state
-}
-
-#[test]
-fn states_round_trip_and_truncated_ones_are_refused() {
-    let bytes = StoredState::encode(77, &state());
-    let stored = StoredState { contact_id: 77, state: state() };
-    assert_eq!(StoredState::decode(&bytes).unwrap(), stored);
-    // A cut inside a record is noticed; between records the length is free,
-    // and RocksDB's own checksums answer for the whole value.
-    for length in 0..bytes.len() {
-        if let Ok(shorter) = StoredState::decode(&bytes[..length]) {
-            assert_ne!(shorter, stored);
-        }
-    }
-}
-
-#[test]
-fn erased_marks_round_trip() {
-    let mark = ErasedMark {
-        erased_at: 5,
-        revision: 6,
-        kept_only: true,
-        lifted_at: Some(4),
-        reappeared: true,
-        reappeared_in: vec![1 << 100, 7],
-        survivors: state().suppressions().to_vec(),
-    };
-    assert_eq!(decode_erased(&encode_erased(&mark)).unwrap(), mark);
-}
-
 #[test]
 fn events_round_trip_with_and_without_their_body() {
     let row = EventRow::new([1; 32], EventKind::Lift, -3, [2; 16], b"payload".to_vec());

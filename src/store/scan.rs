@@ -6,7 +6,7 @@ use super::{
     ChainHash, ContactKey, EventRow, KeyHash, KeyRow, Store, StoreError, StoredState,
     checkpoint::row_hash,
     keys::{self, PageKey, family, meta},
-    rows::decode_erased,
+    state_rows::decode_erased,
 };
 use crate::domain::{
     contact::{ContactKind, ContactRef},

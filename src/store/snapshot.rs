@@ -5,7 +5,7 @@ use rocksdb::{DB, Direction, IteratorMode, PrefixRange, ReadOptions};
 use super::{
     ContactKey, EventRow, Store, StoreError, StoredState, Tip,
     keys::{self, family, meta},
-    rows::decode_erased,
+    state_rows::decode_erased,
 };
 use crate::domain::{
     contact::{ContactKind, ContactRef},

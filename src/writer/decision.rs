@@ -5,6 +5,7 @@ use rand::{RngExt, rngs::StdRng};
 use super::{
     books::Entry,
     edits::Reach,
+    ends::grant_ends,
     group::{Group, Touched},
     item::Item,
     outcome::{Outcome, Rejection},
@@ -14,8 +15,8 @@ use crate::{
         contact::{Address, ContactKind, ContactRef},
         decide::ends_by_later_grant,
         event::{ChangeKind, TimeError},
-        scope::{BrandId, ChannelId, Level, PurposeId, RecipientType, Scope, TypeSelector, Width},
-        state::{ConsentRecord, Span, consent_end},
+        scope::{BrandId, ChannelId, Level, PurposeId, TypeSelector},
+        state::Span,
     },
     store::{ContactKey, EventRow, KeyRow, StoredChange},
 };
@@ -188,63 +189,34 @@ impl Group<'_> {
 
     /// Enters the change into the contact's state; whether it became current.
     fn apply(&mut self, entry: Entry, item: &Item<'_>, effective: i64, revision: u64) -> bool {
-        let policy = &self.books.view.policy;
+        let kind = &item.change.kind;
         let touched = self.states.entry(entry).or_default();
-        match &item.change.kind {
+        let changed = touched.state.enter(kind, effective, item.content, revision);
+        match kind {
             ChangeKind::Consent(consent) => {
-                let record = ConsentRecord {
-                    level: consent.level,
-                    selector: consent.selector,
-                    status: consent.status,
-                    consent_time: effective,
-                    valid_until: consent.valid_until,
-                    content: item.content,
-                    revision,
-                };
-                let validity =
-                    scope_of(entry.0, &record).and_then(|scope| policy.default_validity(&scope));
-                let end = consent_end(&record, validity);
-                let applied = touched.state.record(record);
-                if applied {
-                    touched.reach.push(Reach { level: consent.level, selector: consent.selector });
-                    self.ends.extend(end.map(|end| (end, entry)));
+                let (level, selector) = (consent.level, consent.selector);
+                if changed {
+                    // The ends of every grant that it covers: a withdrawal can
+                    // take the registration from a later grant (R12).
+                    let (reach, policy) = (Reach { level, selector }, &self.books.view.policy);
+                    let ends = grant_ends(&touched.state, policy, entry.0, reach);
+                    self.ends.extend(ends.map(|end| (end, entry)));
+                    touched.reach.push(reach);
                 }
-                applied
+                // The registration of an older grant changes the state, and
+                // the record stays that of the newer one.
+                let current = touched.state.current(level, selector);
+                return current.is_some_and(|record| record.revision == revision);
             }
-            ChangeKind::Suppression(suppression) => {
-                let span = Span { since: effective, expires_at: suppression.expires_at, revision };
-                let applied = touched.state.suppress(suppression.channel, suppression.reason, span);
-                if applied {
-                    touched.reach.extend(channel_reach(suppression.channel));
-                    self.ends.extend(suppression.expires_at.map(|end| (end, entry)));
-                }
-                applied
+            ChangeKind::Suppression(suppression) if changed => {
+                touched.reach.extend(channel_reach(suppression.channel));
+                self.ends.extend(suppression.expires_at.map(|end| (end, entry)));
             }
-            ChangeKind::Lift(lift) => {
-                let applied = touched.state.lift(lift.channel, lift.reason, effective, revision);
-                if applied {
-                    touched.reach.extend(channel_reach(lift.channel));
-                }
-                applied
-            }
+            ChangeKind::Lift(lift) if changed => touched.reach.extend(channel_reach(lift.channel)),
+            _ => {}
         }
+        changed
     }
-}
-
-/// The scope of a purpose-level grant, whose policy may set a validity.
-#[must_use]
-pub fn scope_of(brand: BrandId, record: &ConsentRecord) -> Option<Scope> {
-    let recipient_type = match record.selector {
-        TypeSelector::Individual => RecipientType::Individual,
-        TypeSelector::Merchant => RecipientType::Merchant,
-        TypeSelector::Any => return None,
-    };
-    (record.level.width() == Width::Purpose).then_some(Scope {
-        brand,
-        recipient_type,
-        channel: record.level.channel(),
-        purpose: record.level.purpose(),
-    })
 }
 
 fn channel_reach(channel: ChannelId) -> Option<Reach> {

@@ -5,11 +5,17 @@ use std::sync::Arc;
 use super::{
     books::{Books, Entry},
     due::Masks,
-    edits::Edits,
+    edits::{Edits, Reach},
     outcome::WriteError,
 };
 use crate::{
-    domain::time::Now,
+    domain::{
+        policy::Policy,
+        scope::{BrandId, RecipientType, Scope, TypeSelector, Width},
+        state::{ConsentRecord, ContactState},
+        time::Now,
+        validity::grant_end,
+    },
     engine::view::Planes,
     store::{Batch, StoreError},
 };
@@ -129,4 +135,38 @@ impl Books {
             self.next_end = Some(self.next_end.map_or(due, |next| next.min(due)));
         }
     }
+}
+
+/// The ends of a contact's grants within a reach, as a policy makes them now.
+/// Those in scopes that the policy does not have are none: no verdict waits for
+/// them, and a policy that brings the scope back brings them too.
+pub fn grant_ends(
+    state: &ContactState,
+    policy: &Policy,
+    brand: BrandId,
+    reach: Reach,
+) -> impl Iterator<Item = i64> {
+    let grants = state.consents().iter().filter(move |record| {
+        reach.level.covers(record.level.channel(), record.level.purpose())
+            && (reach.selector == TypeSelector::Any || reach.selector == record.selector)
+    });
+    grants.filter_map(move |record| {
+        let rules = policy.rules(&scope_of(brand, record)?)?;
+        grant_end(state, record, rules)
+    })
+}
+
+/// The scope of a purpose-level grant, whose policy may set an end.
+fn scope_of(brand: BrandId, record: &ConsentRecord) -> Option<Scope> {
+    let recipient_type = match record.selector {
+        TypeSelector::Individual => RecipientType::Individual,
+        TypeSelector::Merchant => RecipientType::Merchant,
+        TypeSelector::Any => return None,
+    };
+    (record.level.width() == Width::Purpose).then_some(Scope {
+        brand,
+        recipient_type,
+        channel: record.level.channel(),
+        purpose: record.level.purpose(),
+    })
 }

@@ -25,6 +25,7 @@ use crate::{
         secret::Fingerprint,
         state::{ContactState, SuppressionEntry},
         time::Now,
+        validity::registration_end,
     },
     store::{
         Batch, ContactKey, DIRECTORY_BLOCK, ERASED_FINGERPRINT, EventKind, EventRow, KeyHash,
@@ -338,15 +339,14 @@ fn validities(store: &Store, revision: u64) -> Result<BTreeSet<i64>, StoreError>
     Ok(validities)
 }
 
-/// The ends that an event may have queued, under any policy.
+/// The ends that an event may have queued, under any policy: what ends a grant
+/// first is one of these.
 fn ends(stored: &StoredChange, validities: &BTreeSet<i64>) -> Vec<i64> {
     match &stored.change.kind {
         ChangeKind::Consent(consent) => {
-            let by_policy = validities
-                .iter()
-                .map(|validity| stored.effective_time.saturating_add(*validity))
-                .map(|end| consent.valid_until.map_or(end, |own| own.min(end)));
-            by_policy.chain(consent.valid_until).collect()
+            let given = stored.effective_time;
+            let by_policy = validities.iter().map(|validity| given.saturating_add(*validity));
+            by_policy.chain(consent.valid_until).chain([registration_end(given)]).collect()
         }
         ChangeKind::Suppression(suppression) => suppression.expires_at.into_iter().collect(),
         ChangeKind::Lift(_) => Vec::new(),

@@ -10,6 +10,8 @@ use rand::{RngExt, rngs::StdRng};
 use super::{
     books::Books,
     derive::derive,
+    edits::Reach,
+    ends::grant_ends,
     outcome::{PolicyChange, ScopeChange, WriteError},
     retention::Retention,
 };
@@ -22,7 +24,6 @@ use crate::{
         policy::Policy,
         reason::Reason,
         scope::{BrandId, Level, PurposeId, Regime, Scope, TypeSelector},
-        state::consent_end,
         time::Now,
     },
     engine::view::Planes,
@@ -220,8 +221,10 @@ impl Books {
                         change.newly_permitted += u64::from(moved == (Some(false), Some(true)));
                         change.newly_suppressed += u64::from(moved == (Some(true), Some(false)));
                     }
+                    let Some(level) = Level::new(scope.channel, scope.purpose) else { continue };
+                    let reach = Reach { level, selector: scope.recipient_type.into() };
                     ends.extend(
-                        ends_of(known, policy, &scope)
+                        grant_ends(known.brand, policy, brand, reach)
                             .map(|due| (due, ContactKey::new(self.store.secret(), brand, contact))),
                     );
                 }
@@ -252,7 +255,7 @@ fn planes_of(verdict: Option<(Regime, Reason)>) -> impl Iterator<Item = PlaneRol
 struct Rederived {
     planes: Planes,
     changes: Vec<ScopeChange>,
-    /// The ends that the policy's validities bring.
+    /// The ends that the policy brings.
     ends: Vec<(i64, ContactKey)>,
     /// Where people said something and the policy no longer has a place for it.
     dropped: BTreeSet<String>,
@@ -291,21 +294,6 @@ fn dropped_by(
         )
     };
     consents.chain(entries).filter(is_dropped).map(name).collect()
-}
-
-/// The ends of a contact's grants in one scope.
-fn ends_of(known: Known<'_>, policy: &Policy, scope: &Scope) -> impl Iterator<Item = i64> {
-    let validity = policy.default_validity(scope);
-    known
-        .brand
-        .consents()
-        .iter()
-        .filter(|record| {
-            record.level.channel() == scope.channel
-                && record.level.purpose() == scope.purpose
-                && record.selector.covers(scope.recipient_type)
-        })
-        .filter_map(move |record| consent_end(record, validity))
 }
 
 /// Why a policy is not applied as asked, all reasons at once.

@@ -24,6 +24,7 @@ mod history;
 mod import_files;
 mod imports;
 mod iys;
+mod iys_registered;
 mod layering;
 mod model;
 mod orders;

@@ -9,7 +9,7 @@ use sendgate::domain::{
         BrandId, ChannelId, Level, PurposeId, RecipientType, Regime, Scope, ScopeRules,
         TypeSelector,
     },
-    state::{ConsentRecord, ContactState, Span, Status},
+    state::{ConsentRecord, ContactState, Registered, Span, Status},
     time::Now,
 };
 
@@ -17,6 +17,8 @@ use sendgate::domain::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Fact {
     Consent(ConsentRecord),
+    /// A grant that the registry holds.
+    Registered(ConsentRecord),
     Suppressed(ChannelId, Reason, Span),
     Lifted(ChannelId, Reason, i64),
 }
@@ -25,12 +27,19 @@ const SMS: ChannelId = ChannelId(1);
 const CALL: ChannelId = ChannelId(2);
 const MARKETING: PurposeId = PurposeId(1);
 const NEWSLETTER: PurposeId = PurposeId(2);
+/// When none of these consents can be registered in time any more.
+const LATE: i64 = 30 * 86_400_000;
 
 fn state_of<'a>(facts: impl Iterator<Item = &'a Fact>) -> ContactState {
     let mut state = ContactState::default();
     for fact in facts {
         match fact {
             Fact::Consent(record) => {
+                state.record(record.clone());
+            }
+            Fact::Registered(record) => {
+                let ConsentRecord { level, selector, consent_time, .. } = *record;
+                state.register(Registered { level, selector, consent_time });
                 state.record(record.clone());
             }
             Fact::Suppressed(channel, reason, span) => {
@@ -50,13 +59,16 @@ fn verdicts(state: &ContactState) -> Vec<Reason> {
     let mut verdicts = Vec::new();
     let nothing = ContactState::default();
     let known = Known { brand: state, all_brands: &nothing, erased: [None; 2] };
-    let nows =
-        [0, 2, 3, 5, 8, 20].map(Now::at).into_iter().chain([Now { consents: 5, suppressions: 2 }]);
+    let nows = [0, 2, 3, 5, 8, 20, LATE]
+        .map(Now::at)
+        .into_iter()
+        .chain([Now { consents: 5, suppressions: 2 }]);
     let regimes = [
-        (Regime::OptIn, None),
-        (Regime::OptIn, Some(3)),
-        (Regime::OptOut, None),
-        (Regime::Exempt, None),
+        (Regime::OptIn, None, false),
+        (Regime::OptIn, None, true),
+        (Regime::OptIn, Some(3), false),
+        (Regime::OptOut, None, false),
+        (Regime::Exempt, None, false),
     ];
     for now in nows {
         for recipient_type in RecipientType::ALL {
@@ -64,8 +76,9 @@ fn verdicts(state: &ContactState) -> Vec<Reason> {
                 [(SMS, MARKETING), (SMS, NEWSLETTER), (CALL, MARKETING), (CALL, NEWSLETTER)]
             {
                 let scope = Scope { brand: BrandId(1), recipient_type, channel, purpose };
-                for (regime, default_validity) in regimes {
-                    let rules = ScopeRules { scope, regime, default_validity };
+                for (regime, default_validity, registration_required) in regimes {
+                    let rules =
+                        ScopeRules { scope, regime, default_validity, registration_required };
                     verdicts.push(decide(known, &rules, now).reason);
                 }
             }
@@ -93,6 +106,10 @@ fn consent(
 
 fn granted(purpose: PurposeId, time: i64) -> Fact {
     Fact::Consent(consent(Status::Granted, TypeSelector::Individual, (SMS, purpose), time))
+}
+
+fn registered(time: i64) -> Fact {
+    Fact::Registered(consent(Status::Granted, TypeSelector::Individual, (SMS, MARKETING), time))
 }
 
 fn granted_until(purpose: PurposeId, time: i64, until: i64) -> Fact {
@@ -165,6 +182,21 @@ fn consents_at_equal_times_commute() {
 }
 
 #[test]
+fn registrations_commute_with_what_ends_them() {
+    assert_order_is_nothing(&[
+        registered(1),
+        registered(3),
+        granted(MARKETING, 5),
+        withdrawn(TypeSelector::Individual, PURPOSE_LEVEL, 4),
+        withdrawn(ANY, CHANNEL_LEVEL, 2),
+    ]);
+    let late = |facts: &[Fact]| verdicts(&state_of(facts.iter()));
+    let stands = [registered(3), granted(MARKETING, 5), withdrawn(ANY, CHANNEL_LEVEL, 2)];
+    let told = [registered(3), granted(MARKETING, 5), withdrawn(ANY, CHANNEL_LEVEL, 4)];
+    assert_ne!(late(&stands), late(&told));
+}
+
+#[test]
 fn suppressions_and_lifts_of_one_entry_commute() {
     assert_order_is_nothing(&[
         suppressed(SMS, Reason::HardBounce, 1, None),
@@ -227,9 +259,11 @@ fn any_fact() -> impl Strategy<Value = Fact> {
         0..6_i64,
         end(),
         0..2_u8,
+        any::<bool>(),
     )
-        .prop_map(|(selector, channel, purpose, time, valid_until, digest)| {
-            Fact::Consent(ConsentRecord {
+        .prop_map(|(selector, channel, purpose, time, valid_until, digest, registered)| {
+            let fact = if registered { Fact::Registered } else { Fact::Consent };
+            fact(ConsentRecord {
                 valid_until,
                 content: [digest; 16],
                 ..consent(Status::Granted, selector, (channel, purpose), time)

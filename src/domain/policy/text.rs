@@ -67,7 +67,7 @@ struct Retention {
 #[serde(deny_unknown_fields)]
 struct Channel {
     kinds: Vec<String>,
-    /// The İYS type whose permissions this channel takes (R12); read by the importers.
+    /// The İYS type whose permissions this channel takes (R12).
     iys: Option<String>,
 }
 
@@ -76,9 +76,12 @@ struct Channel {
 struct Purpose {
     individual: Option<Rule>,
     merchant: Option<Rule>,
-    /// Whether an İYS permission grants this purpose (R12); read by the importers.
-    #[serde(default, rename = "iys")]
-    _iys: bool,
+    /// Whether an İYS permission grants this purpose (R12).
+    #[serde(default)]
+    iys: bool,
+    /// "required": without the registry a consent ends with the time to
+    /// register it (R12).
+    iys_registered: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -119,6 +122,9 @@ impl Text {
             let id = channel_id(&mut names, name)?;
             kinds_of.insert(id, channel.kinds(name)?);
         }
+        self.purposes
+            .iter()
+            .try_for_each(|(name, purpose)| self.check_registered(name, purpose))?;
         let mut scopes = Vec::new();
         for (brand_name, brand) in &self.brands {
             let brand_id = BrandId(names.intern(NameClass::Brand, brand_name));
@@ -126,6 +132,7 @@ impl Text {
                 self.used("channels", brand_name, brand.channels.as_ref(), &self.channels)?
             {
                 let channel_id = channel_id(&mut names, channel)?;
+                let in_iys = self.channels.get(channel).is_some_and(|each| each.iys.is_some());
                 let kinds = kinds_of.get(&channel_id).map_or(&[][..], Vec::as_slice);
                 brand.check_kinds(brand_name, channel, kinds)?;
                 for purpose in
@@ -145,6 +152,9 @@ impl Text {
                             },
                             regime,
                             default_validity,
+                            registration_required: in_iys
+                                && rules.iys_registered.is_some()
+                                && regime == Regime::OptIn,
                         });
                     }
                 }
@@ -179,6 +189,31 @@ impl Text {
             .chain(self.channels.keys().map(|name| ("channel", name)))
             .chain(self.purposes.keys().map(|name| ("purpose", name)));
         names.into_iter().try_for_each(|(class, name)| check_name(class, name))
+    }
+
+    /// Whether what a purpose says of the registry can mean anything: a typo
+    /// must not look like a consent that is watched.
+    fn check_registered(&self, name: &str, purpose: &Purpose) -> Result<(), PolicyError> {
+        let Some(asked) = &purpose.iys_registered else { return Ok(()) };
+        let place = format!("purposes.{name}.iys_registered");
+        if asked != "required" {
+            refuse!("{place} is \"{asked}\"; the only value is \"required\"");
+        }
+        if !purpose.iys {
+            refuse!(
+                "{place} needs iys = true on the purpose: the registry holds no other consents"
+            );
+        }
+        if !self.channels.values().any(|channel| channel.iys.is_some()) {
+            refuse!("{place} needs a channel with an iys type (ARAMA, MESAJ or EPOSTA)");
+        }
+        let mut regimes = RecipientType::ALL.into_iter().filter_map(|each| purpose.rule(each));
+        if !regimes.any(|rule| rule.regime() == Regime::OptIn.to_string()) {
+            // Elsewhere the end of a consent would only turn a known yes into
+            // a refusal.
+            refuse!("{place} needs the regime opt_in for individual or merchant");
+        }
+        Ok(())
     }
 
     /// The names that a brand uses: those it lists, or all that are declared.
@@ -253,15 +288,23 @@ impl Purpose {
 }
 
 impl Rule {
+    fn regime(&self) -> &str {
+        match self {
+            Self::Regime(name) => name,
+            Self::Full(full) => &full.regime,
+        }
+    }
+
     fn read(
         &self,
         purpose: &str,
         recipient_type: RecipientType,
     ) -> Result<(Regime, Option<i64>), PolicyError> {
         let place = format!("purposes.{purpose}.{}", recipient_type.name());
-        let (name, days) = match self {
-            Self::Regime(name) => (name, None),
-            Self::Full(full) => (&full.regime, full.default_validity_days),
+        let name = self.regime();
+        let days = match self {
+            Self::Regime(_) => None,
+            Self::Full(full) => full.default_validity_days,
         };
         let Some(regime) = Regime::from_name(name) else {
             refuse!("{place} is \"{name}\"; the regimes are opt_in, opt_out and exempt");
