@@ -112,7 +112,7 @@ fn a_registered_grant_has_no_such_end_and_a_refusal_the_registry_was_told_ends_t
         ("registered to the second", Some("05-22T11:59"), vec![], None),
         ("a renewal", Some(before), vec![], None),
         ("registered again since", Some("05-22T13:00"), vec![], None),
-        ("of another place", None, vec![], due),
+        ("never registered", None, vec![], due),
         ("refused in between", Some(before), vec![refusal(channel, any, between)], due),
         ("all refused", Some(before), vec![refusal(Level::CONTACT, any, between)], due),
         ("in the same instant", Some(before), vec![refusal(channel, any, before)], due),

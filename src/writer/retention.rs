@@ -123,7 +123,8 @@ impl Books {
     }
 
     /// When a grant was over: by its own end or its scope's validity, or by the
-    /// first later word on its scope.
+    /// first later word on its scope. One that waits for the registry (R12) is
+    /// not over: once registered it counts again, and needs its proof.
     fn end_of(&self, event: &Said, said: &[Said]) -> Option<i64> {
         let (grant, given) = (granted(&event.stored.change)?, event.stored.effective_time);
         let validity = scope_of(&event.stored.change, grant)

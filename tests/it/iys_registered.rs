@@ -82,7 +82,7 @@ async fn verdict(server: &TestServer, address: &str) -> Reason {
     check(server, address, scope(Individual, "sms", "marketing")).await.reason()
 }
 
-/// Waits until nobody asks and the verdict has become EXPIRED by itself.
+/// Waits until the verdict has become EXPIRED by itself.
 async fn expires(server: &TestServer, address: &str) {
     let expired = async {
         while verdict(server, address).await != Reason::Expired {
@@ -152,7 +152,7 @@ async fn an_unregistered_consent_ends_with_the_third_business_day_until_the_regi
     server.set_clock(end + 400 * DAY);
     server.restart().await;
     assert_eq!(verdict(&server, ADDRESS).await, Reason::Permitted);
-    // The merchant's and the other channels' verdicts have no part in that.
+    // What the registry holds of sms says nothing of mms.
     let mms = check(&server, ADDRESS, scope(Individual, "mms", "marketing")).await;
     assert_eq!(mms.reason(), Reason::Expired);
     verified(server).await;
