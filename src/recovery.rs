@@ -262,11 +262,6 @@ fn replay(
         if let Some((_, payload)) = &row.body {
             let stored = StoredChange::decode(payload)?;
             touched.insert((stored.change.brand, stored.contact));
-            if !books.erased.is_empty() {
-                // A grant may have brought back what outlived an erasure in all
-                // brands, which bears on each of them.
-                touched.insert((BrandId::ALL, stored.contact));
-            }
         }
     }
     if chain != (books.tip.revision, books.tip.chain) {
