@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     client::Client,
-    formats::Status,
+    formats::{Status, last_ms},
     proto::v1::{
         ActorRole, Lift, LiftRequest, Precision, Reason, StatedTime, SuppressRequest, Suppression,
     },
@@ -64,7 +64,7 @@ impl EntryArgs {
             channel: self.channel,
             reason: reason.into(),
             since,
-            expires_at_ms: expires_at.map(|end| end.unix_ms),
+            expires_at_ms: expires_at.map(last_ms),
             source: self.source,
             note: self.note,
             actor: self.actor.actor(default_role),

@@ -77,6 +77,20 @@ impl Reason {
         (Self::Erased..=Self::SoftBounce).contains(&self)
     }
 
+    /// Whether the suppression speaks of the person rather than of the address:
+    /// another address of theirs does not escape it.
+    #[must_use]
+    pub fn concerns_person(self) -> bool {
+        matches!(
+            self,
+            Self::LegalBlock
+                | Self::Restricted
+                | Self::SpamComplaint
+                | Self::ManualBlock
+                | Self::Objected
+        )
+    }
+
     /// The reason's name on the wire, without its prefix.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -121,7 +121,7 @@ impl<R: BufRead> Elements<R> {
         self.fields.clear();
         self.fields.push_field(&String::from_utf8_lossy(&self.raw));
         let (raw, fields, legacy) = (&self.raw, &self.fields, encoding_rs::UTF_8);
-        Ok(Some(Row { line, raw, fields, unclosed_quote: false, legacy }))
+        Ok(Some(Row { line, raw, fields, fault: None, legacy }))
     }
 
     /// Goes to the brace that opens the next object; whether there is one.

@@ -140,11 +140,8 @@ impl<R: BufRead> ItemReader<R> {
         };
         let Some(row) = row else { return Ok(None) };
         let surplus = row.fields.iter().skip(self.header.len().max(1));
-        let changes = if row.unclosed_quote {
-            Err(Problem::new(
-                "row",
-                "a quote is opened and not closed; a cell of an import stays on one line",
-            ))
+        let changes = if let Some(fault) = row.fault {
+            Err(Problem::new("row", fault))
         } else if surplus.into_iter().any(|field| !field.is_empty()) {
             // A delimiter too many shifts all that follows into other columns.
             Err(Problem::new("row", "more fields than the header has"))

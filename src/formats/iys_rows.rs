@@ -62,7 +62,7 @@ impl<R: BufRead> DailyRows<R> {
     pub fn next_row(&mut self) -> io::Result<Option<(u64, Option<DailyRow<'_>>)>> {
         let Some(row) = self.rows.next_row()? else { return Ok(None) };
         let shifted = row.fields.iter().skip(self.header.len()).any(|field| !field.is_empty());
-        let readable = !row.unclosed_quote && !shifted;
+        let readable = row.fault.is_none() && !shifted;
         let cells = Cells { header: &self.header, fields: row.fields };
         let fields = readable.then(|| DailyRow {
             creation_date: cells.get("creationdate"),

@@ -37,8 +37,12 @@ pub(super) fn changes(cells: Cells<'_>, defaults: &Defaults) -> Changes {
         cells.has(CLEANED) && (!cells.has(UNSUBSCRIBED) || !cells.get(CLEANED).is_empty());
     if cleaned {
         let (reason, since) = (Reason::HardBounce, time(CLEANED));
+        let left = !cells.get(UNSUBSCRIBED).is_empty();
+        let event = defaults.event(contact.clone(), defaults.channel_or("email"), SOURCE);
         let entry = defaults.suppression(contact, &defaults.channel, reason, since, SOURCE);
-        return Ok(vec![suppression(entry)]);
+        // Somebody who left and then bounced stays gone when the bounce is lifted.
+        let withdrawal = left.then(|| defaults.withdrawal(event, time(UNSUBSCRIBED)));
+        return Ok([suppression(entry)].into_iter().chain(withdrawal).collect());
     }
     let event = defaults.event(contact, defaults.channel_or("email"), SOURCE);
     if cells.has(UNSUBSCRIBED) {

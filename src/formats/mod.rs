@@ -43,7 +43,7 @@ pub use self::{
     mapping::{IysMapping, MappingError, purposes_of},
     rows::{Opened, Row, Rows, Shape},
     sheet::{SheetError, is_workbook, sheet_to_csv},
-    time::parse_time,
+    time::{last_ms, parse_time},
 };
 use crate::proto::v1::{ImportItem, RejectCode};
 

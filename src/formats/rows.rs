@@ -28,6 +28,10 @@ const HEAD_BYTES: u64 = 64 << 10;
 /// Delimiters that are recognised, the likeliest first.
 const DELIMITERS: [u8; 4] = *b",;\t|";
 
+const OPEN_QUOTE: &str = "a quote is opened and not closed; a cell of an import stays on one line";
+const BARE_RETURN: &str = "a carriage return without a newline stands in the row: save the file with \
+                           the line ends of Unix or Windows";
+
 /// How a file is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -50,8 +54,8 @@ pub struct Row<'a> {
     /// The fields as text: UTF-8 or, where a row is not that, the encoding
     /// that the file was guessed to have.
     pub fields: &'a StringRecord,
-    /// Whether a quote is opened and not closed; then there are no fields.
-    pub unclosed_quote: bool,
+    /// Why the row cannot be read; then there are no fields.
+    pub fault: Option<&'static str>,
     /// What it is decoded from, if it is not UTF-8.
     pub(super) legacy: &'static Encoding,
 }
@@ -206,7 +210,7 @@ impl<R: BufRead> Opened<R> {
             input: self.into_text(),
             parser,
             one_line_each: matches!(shape, Shape::Records(_)),
-            unclosed_quote: false,
+            fault: None,
             raw: Vec::new(),
             text: vec![0; 1024],
             ends: vec![0; 64],
@@ -227,7 +231,7 @@ pub struct Rows<R> {
     legacy: &'static Encoding,
     parser: csv_core::Reader,
     one_line_each: bool,
-    unclosed_quote: bool,
+    fault: Option<&'static str>,
     raw: Vec<u8>,
     /// Unquoted fields of the current row, and where each ends.
     text: Vec<u8>,
@@ -270,9 +274,9 @@ impl<R: BufRead> Rows<R> {
         while self.fields.len() < self.minimum_fields {
             self.fields.push_field("");
         }
-        let unclosed_quote = self.unclosed_quote;
+        let fault = self.fault;
         let legacy = self.legacy;
-        Ok(Some(Row { line, raw, fields: &self.fields, unclosed_quote, legacy }))
+        Ok(Some(Row { line, raw, fields: &self.fields, fault, legacy }))
     }
 
     /// Reads one line as [`scan`](Self::scan) reads a row.
@@ -296,7 +300,7 @@ impl<R: BufRead> Rows<R> {
         let (mut text_length, mut field_count) = (0, 0);
         // The last line may lack its end, which the parser waits for.
         let mut rest = [self.raw.as_slice(), b"\n"].concat();
-        self.unclosed_quote = false;
+        self.fault = None;
         loop {
             let (result, consumed, written, ended) = self.parser.read_record(
                 &rest,
@@ -309,9 +313,16 @@ impl<R: BufRead> Rows<R> {
             match result {
                 ReadRecordResult::OutputFull => self.text.resize(self.text.len() * 2, 0),
                 ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
-                ReadRecordResult::Record => return Ok(Some((text_length, field_count))),
+                ReadRecordResult::Record if is_blank(&rest) => {
+                    return Ok(Some((text_length, field_count)));
+                }
+                ReadRecordResult::Record => {
+                    // What follows would be lost, and may be opt-outs.
+                    self.fault = Some(BARE_RETURN);
+                    return Ok(Some((0, 0)));
+                }
                 ReadRecordResult::InputEmpty | ReadRecordResult::End => {
-                    self.unclosed_quote = true;
+                    self.fault = Some(OPEN_QUOTE);
                     return Ok(Some((0, 0)));
                 }
             }

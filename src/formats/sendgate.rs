@@ -16,7 +16,7 @@ use super::{
         check_grant, consent, contact, or_default, parse_kind, parse_recipient_type, parse_sha256,
         suppression,
     },
-    time::parse_time,
+    time::{last_ms, parse_time},
 };
 use crate::proto::v1::{
     Actor, ActorRole, ConsentEvent, ConsentStatus, Contact, Evidence, Notice, Reason,
@@ -190,7 +190,7 @@ fn suppression_entry(
     if !matches!(row.purpose.as_ref(), "" | "*") {
         return Err(Problem::new("purpose", "a suppression knows no purpose"));
     }
-    let end = time("valid_until", &row.valid_until)?.map(|end| end.unix_ms);
+    let end = time("valid_until", &row.valid_until)?.map(last_ms);
     Ok(vec![suppression(Suppression {
         brand: or_default(&row.brand, &defaults.brand).to_owned(),
         contact: Some(contact),

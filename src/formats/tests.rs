@@ -318,7 +318,19 @@ fn an_open_quote_spoils_its_own_line_only() {
     let mut rows = opened(text.as_bytes()).rows(Shape::Records(b','));
     let mut found = Vec::new();
     while let Some(row) = rows.next_row().unwrap() {
-        found.push((row.line, row.unclosed_quote, row.fields.len()));
+        found.push((row.line, row.fault.is_some(), row.fields.len()));
     }
     assert_eq!(found, [(1, false, 3), (2, true, 0), (3, false, 3), (5, true, 0)]);
+}
+
+#[test]
+fn a_bare_carriage_return_loses_no_row_unseen() {
+    let text =
+        "address,status\n05551240001,withdrawn\r05551240002,withdrawn\n05551240003,withdrawn\r\n";
+    let mut rows = opened(text.as_bytes()).rows(Shape::Records(b','));
+    let mut found = Vec::new();
+    while let Some(row) = rows.next_row().unwrap() {
+        found.push((row.line, row.fault.is_some()));
+    }
+    assert_eq!(found, [(1, false), (2, true), (3, false)]);
 }

@@ -59,6 +59,19 @@ fn to_the_second(instant: Timestamp) -> StatedTime {
     StatedTime { unix_ms: instant.as_millisecond(), precision: Precision::Second.into() }
 }
 
+/// The last millisecond of what was stated: where a suppression ends that ends
+/// with a day or a second (R2: the reading that sends less).
+#[must_use]
+pub fn last_ms(stated: StatedTime) -> i64 {
+    let length = match stated.precision() {
+        Precision::Unspecified | Precision::Millisecond => 1,
+        Precision::Second => 1_000,
+        Precision::Minute => 60_000,
+        Precision::Day => 86_400_000,
+    };
+    stated.unix_ms.saturating_add(length - 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,5 +119,13 @@ mod tests {
             assert_eq!(read(text, 0), None, "{text}");
         }
         assert_eq!(read("2025-02-28T10:05:27.250", 0), None, "no offset, no instant");
+    }
+
+    #[test]
+    fn a_stated_day_ends_with_its_last_millisecond() {
+        let last = |text| last_ms(parse_time(text, Offset::UTC).unwrap());
+        assert_eq!(last("2025-02-28"), 1_740_787_199_999);
+        assert_eq!(last("2025-02-28 10:05:27"), 1_740_737_127_999);
+        assert_eq!(last("2025-02-28T10:05:27.250Z"), 1_740_737_127_250);
     }
 }

@@ -40,15 +40,15 @@ pub(super) fn changes(object: &str, defaults: &Defaults) -> Changes {
     let item = serde_json::from_str::<TwilioItem>(object)
         .map_err(|error| Problem::new("row", error.to_string()))?;
     // Numbers of other channels than SMS carry their channel before a colon.
-    let (channel, number) = item.contact_id.split_once(':').unwrap_or(("sms", &item.contact_id));
+    let (channel, number) = match item.contact_id.split_once(':') {
+        // What the row names, the command line does not change.
+        Some((channel, number)) => (channel, number),
+        None => (defaults.channel_or("sms"), item.contact_id.as_str()),
+    };
     let contact = contact("contact_id", ContactKind::Phone, number.trim(), &defaults.region)?;
     let event = ConsentEvent {
         event_key: item.correlation_id.trim().to_owned(),
-        ..defaults.event(
-            contact,
-            defaults.channel_or(channel),
-            or_default(item.source.trim(), "twilio"),
-        )
+        ..defaults.event(contact, channel, or_default(item.source.trim(), "twilio"))
     };
     let time = parse_time(&item.date_of_consent, Offset::UTC);
     match item.status.trim().to_ascii_lowercase().as_str() {

@@ -103,7 +103,7 @@ impl UploadReader {
             Source::Table { rows, columns, width } => {
                 let Some(row) = rows.next_row()? else { return Ok(None) };
                 let shifted = row.fields.iter().skip(*width).any(|field| !field.is_empty());
-                let readable = !row.unclosed_quote && !shifted;
+                let readable = row.fault.is_none() && !shifted;
                 let field = |column: usize| row.fields.get(column).unwrap_or_default();
                 let fields = readable.then(|| table_row(columns.map(field)));
                 Ok(Some((Place { line: row.line, batch: 0 }, fields)))

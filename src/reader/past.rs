@@ -45,6 +45,10 @@ impl Ledger<'_> {
             for record in self.records(&self.revisions(subject, brand, as_of)?) {
                 let record = record?;
                 let Some(Content::Change(stored)) = record.content else { return Ok(None) };
+                if Some(stored.contact) != subject.contact {
+                    // The wrong address of a rectification, which links both.
+                    continue;
+                }
                 let time = stored.effective_time;
                 if record.revision > as_of.revision && time > as_of.time {
                     continue;

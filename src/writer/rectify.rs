@@ -9,6 +9,7 @@ use super::{
 use crate::{
     domain::{
         contact::Address,
+        decide::ends_by_later_grant,
         event::{Actor, Change, ChangeKind, Consent, Evidence, Notice},
         scope::{BrandId, Level, TypeSelector},
         state::{ConsentRecord, ContactState, Status},
@@ -57,17 +58,23 @@ impl Books {
         rectification: &Rectification,
         salts: &mut StdRng,
     ) -> Result<Rectified, WriteError> {
-        let (from, to) = (
-            self.known_state(rectification, &rectification.from)?,
-            self.known_state(rectification, &rectification.to)?,
+        let brand = rectification.brand;
+        let (from, from_all, to) = (
+            self.known_state(brand, &rectification.from)?,
+            self.known_state(BrandId::ALL, &rectification.from)?,
+            self.known_state(brand, &rectification.to)?,
         );
+        let clock = self.clock.now();
+        let is_blocked = |grant: &ConsentRecord| {
+            [&from, &from_all].into_iter().any(|state| is_blocked(state, grant, clock))
+        };
         let grants = || {
             let granted = from.consents().iter().filter(|record| record.status == Status::Granted);
             granted.filter(|record| !is_overtaken(&from, record))
         };
         let revision = self.tip.revision + 1;
         let mut changes = vec![withdrawal(rectification, salts)];
-        for record in grants().filter(|record| is_free(&to, record)) {
+        for record in grants().filter(|record| is_free(&to, record) && !is_blocked(record)) {
             changes.push(self.moved(rectification, record, revision)?);
         }
         let committed = self.commit(&changes, salts)?;
@@ -84,13 +91,9 @@ impl Books {
         Ok(Rectified { revision, moved, kept, reached: committed.revision })
     }
 
-    fn known_state(
-        &self,
-        rectification: &Rectification,
-        address: &Address,
-    ) -> Result<ContactState, WriteError> {
+    fn known_state(&self, brand: BrandId, address: &Address) -> Result<ContactState, WriteError> {
         let Some(contact) = self.contact(address) else { return Ok(ContactState::default()) };
-        let states = self.states(&[(rectification.brand, contact)])?;
+        let states = self.states(&[(brand, contact)])?;
         Ok(states.into_iter().next().unwrap_or_default())
     }
 
@@ -150,6 +153,17 @@ fn is_overtaken(state: &ContactState, grant: &ConsentRecord) -> bool {
             && record.consent_time >= grant.consent_time
             && speaks_of(record, grant)
     })
+}
+
+/// Whether a block on the person, rather than on the wrong address, suppresses
+/// what a grant permits: it would not follow to the right address.
+fn is_blocked(state: &ContactState, grant: &ConsentRecord, clock: i64) -> bool {
+    let entries = state.suppressions().iter().filter(|entry| {
+        entry.reason.concerns_person() && entry.channel.covers(grant.level.channel())
+    });
+    entries
+        .filter_map(|entry| Some((entry.reason, entry.active(clock)?)))
+        .any(|(reason, span)| !(ends_by_later_grant(reason) && grant.consent_time > span.since))
 }
 
 fn speaks_of(record: &ConsentRecord, grant: &ConsentRecord) -> bool {

@@ -5,8 +5,8 @@ use sendgate::{
     caps,
     proto::v1::{
         ConsentEvent, EraseRequest, Erasure, ExplainRequest, ExplainResponse, ImportItem,
-        ImportRequest, Notice, Reason, RecipientType, RecordRequest, Revision, import_item,
-        ledger_record::Event,
+        ImportRequest, Notice, Reason, RecipientType, RecordRequest, RectifyRequest, Revision,
+        import_item, ledger_record::Event,
     },
 };
 use tonic::{Code, Status};
@@ -176,4 +176,23 @@ async fn what_was_known_before_an_erasure_is_not_reconstructed() {
         assert_eq!((after.reason(), after.erased_record), (Reason::Erased, false));
         assert_eq!(after.since_ms, Some(START + 2 * HOUR));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_withdrawal_of_a_wrong_address_does_not_speak_of_the_right_one() {
+    let server = TestServer::start().await;
+    let wrong = "+905321234568";
+    record(&server, grant(wrong, START)).await;
+    server.set_clock(START + HOUR);
+    let request = RectifyRequest {
+        brand: "main".to_owned(),
+        from: Some(phone(wrong)),
+        to: Some(phone(ADDRESS)),
+        ..RectifyRequest::default()
+    };
+    assert_eq!(server.consent().rectify(request).await.unwrap().into_inner().moved, 1);
+    let then = ExplainRequest { as_of_ms: Some(START + HOUR), ..individual() };
+    let told = explain(&server, then).await.unwrap();
+    assert_eq!((told.reason(), told.erased_record), (Reason::Permitted, false));
+    assert_eq!(told.records.len(), 2, "both histories show the rectification");
 }

@@ -370,3 +370,25 @@ async fn a_rectification_moves_what_the_right_address_says_nothing_of() {
     assert_eq!(verdict(&server, RIGHT).await, Reason::Permitted, "the right address stays");
     verified(server).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_on_the_person_is_not_escaped_by_another_address() {
+    let server = TestServer::start().await;
+    for (n, (reason, moves)) in [
+        (Reason::Objected, false),
+        (Reason::SpamComplaint, false),
+        (Reason::LegalBlock, false),
+        (Reason::HardBounce, true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (wrong, right) = (format!("+9053212341{n:02}"), format!("+9053212342{n:02}"));
+        applied(&server, grant(&wrong, START - 3 * HOUR)).await;
+        suppress(&server, "main", phone(&wrong), reason, START - 2 * HOUR).await;
+        assert_eq!(rectify(&server, &wrong, &right).await.moved, u32::from(moves), "{reason:?}");
+        let expected = if moves { Reason::Permitted } else { Reason::NoConsent };
+        assert_eq!(verdict(&server, &right).await, expected, "{reason:?}");
+    }
+    verified(server).await;
+}

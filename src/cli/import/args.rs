@@ -9,7 +9,7 @@ use crate::{
         files::Input,
     },
     client::Client,
-    formats::{Defaults, Format, IysMapping, Meaning, Opened, Status, purposes_of},
+    formats::{Defaults, Format, IysMapping, Meaning, Opened, Status, last_ms, purposes_of},
     proto::v1::{ContactKind, GetPolicyRequest, RecipientType, StatedTime},
 };
 
@@ -180,7 +180,7 @@ impl Args {
             channel: self.channel.clone(),
             purpose: self.purpose.clone(),
             consented_at: self.consented_at,
-            expires_at_ms: self.expires_at.map(|end| end.unix_ms),
+            expires_at_ms: self.expires_at.map(last_ms),
         }
     }
 }

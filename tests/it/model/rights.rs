@@ -137,7 +137,9 @@ impl Model {
             let records: Vec<Consent> = self.consents(Some(brand), to).collect();
             !records.iter().any(|record| speaks_of(record, grant))
         };
-        let free: Vec<Consent> = stands.iter().filter(is_free).copied().collect();
+        let is_blocked = |grant: &&Consent| self.is_person_blocked(brand, from, grant);
+        let free: Vec<Consent> =
+            stands.iter().filter(is_free).filter(|each| !is_blocked(each)).copied().collect();
 
         let said = |who, what, time| Said {
             brand: Some(brand),
@@ -174,6 +176,26 @@ impl Model {
         };
         let kept = u32::try_from(stands.len()).unwrap() - moved;
         Rectified { revision, moved, kept }
+    }
+
+    /// Whether somebody is blocked, as a person, in what a grant permits. A
+    /// bounce is of the address and stays with it.
+    fn is_person_blocked(&self, brand: &'static str, who: usize, grant: &Consent) -> bool {
+        let of_persons = [
+            (Reason::LegalBlock, false),
+            (Reason::Restricted, false),
+            (Reason::SpamComplaint, true),
+            (Reason::ManualBlock, false),
+            (Reason::Objected, true),
+        ];
+        of_persons.into_iter().any(|(reason, ended_by_grant)| {
+            [Some(brand), None].into_iter().any(|brand| {
+                [grant.level.channel, None].into_iter().any(|channel| {
+                    self.active_since(brand, who, channel, reason)
+                        .is_some_and(|since| !(ended_by_grant && grant.time > since))
+                })
+            })
+        })
     }
 
     /// The current grants that nothing wider has overtaken, one a place: of two
