@@ -100,8 +100,10 @@ async fn example_07_a_lift_ends_a_hard_bounce_and_a_grant_does_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn example_08_only_a_grant_after_the_erasure_brings_an_erased_contact_back() {
     let mut scene = Scene::start().await;
+    scene.at(hour(2)).await;
+    scene.grants(Individual, "marketing", 1).await;
+    scene.is_erased().await;
     scene.at(hour(4)).await;
-    scene.erased(2).await;
     scene.expect(Individual, "marketing", Reason::NoConsent).await;
     scene.expect(Merchant, "marketing", Reason::Erased).await;
     let old = to_the(Precision::Millisecond, hour(1));

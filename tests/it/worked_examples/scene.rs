@@ -1,6 +1,6 @@
 //! One contact on two stages: the rules themselves, and a running server.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use sendgate::{
     domain::{
@@ -13,12 +13,10 @@ use sendgate::{
         policy::{Names, Policy, STARTER},
         reason::Reason,
         scope::{BrandId, ChannelId, Level, PurposeId, RecipientType, TypeSelector},
-        secret::Secret,
         state::{ConsentRecord, ContactState, Span, Status},
         time::{Now, Precision, StatedTime},
     },
     proto::v1,
-    store::Batch,
 };
 
 use crate::support::{HOUR, START, TestServer, phone, scope};
@@ -131,25 +129,18 @@ impl Scene {
         assert_eq!(outcome, v1::Outcome::Applied);
     }
 
-    /// Leaves behind what an erasure at an hour leaves behind (R11).
-    pub async fn erased(&mut self, at: i64) {
-        let mark = ErasedMark { erased_at: hour(at), ..ErasedMark::default() };
-        self.server.stop().await;
-        {
-            let clock = sendgate::clock::Clock::Manual(self.server.clock.clone());
-            let books = sendgate::recovery::open(self.server.folder.path(), clock).unwrap();
-            let digits = self.number.to_string();
-            let secret: &Secret = books.store.secret();
-            let brand = self.policy.brand("main").unwrap();
-            let kind = sendgate::domain::contact::ContactKind::Phone;
-            let fingerprint = secret.erased_fingerprint(brand, kind, digits.as_bytes());
-            let mut batch = Batch::new(&books.store);
-            batch.erased(fingerprint, &mark).unwrap();
-            batch.commit().unwrap();
-        }
-        self.server.restart().await;
+    /// Erases the contact now (R11).
+    pub async fn is_erased(&mut self) {
+        let erasure = v1::Erasure {
+            brand: "main".to_owned(),
+            contact: Some(phone(&format!("+{}", self.number))),
+            ..v1::Erasure::default()
+        };
+        let request = v1::EraseRequest { erasures: vec![erasure] };
+        self.server.consent().erase(request).await.unwrap();
+        let erased_at = self.server.clock.load(Ordering::SeqCst);
         self.state = ContactState::default();
-        self.mark = Some(mark);
+        self.mark = Some(ErasedMark { erased_at, ..ErasedMark::default() });
     }
 
     /// Holds both stages to a verdict for a message by sms.
