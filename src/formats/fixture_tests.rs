@@ -354,3 +354,26 @@ fn a_column_twice_is_not_guessed() {
     let error = ItemReader::new(file, Meaning::Sendgrid, defaults()).err().unwrap();
     assert!(error.to_string().contains("email twice"), "{error}");
 }
+
+#[test]
+fn the_command_line_does_not_change_the_channel_that_twilio_names() {
+    let said = Defaults { channel: "rcs".to_owned(), ..defaults() };
+    let item = |contact: &str| {
+        format!("{{\"contact_id\":\"{contact}\",\"correlation_id\":\"\",\"status\":\"opt-out\"}}\n")
+    };
+    let file = item("whatsapp:+19999999994") + &item("+19999999991");
+    let expected =
+        ["1 WITHDRAWN whatsapp/* +19999999994 now", "2 WITHDRAWN rcs/* +19999999991 now"];
+    assert_eq!(words_of(file.as_bytes(), said), expected);
+}
+
+#[test]
+fn who_unsubscribed_and_was_cleaned_is_both() {
+    let file = "Email Address,UNSUB_TIME,CLEAN_TIME\n\
+                a@example.com,2025-01-01 10:00:00,2025-02-01 10:00:00\n";
+    let found = words_of(file.as_bytes(), defaults());
+    assert!(
+        found[0].contains("HARD_BOUNCE") && found[0].contains("WITHDRAWN email/*"),
+        "{found:?}"
+    );
+}
