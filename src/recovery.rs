@@ -31,7 +31,7 @@ use crate::{
         Checkpoint, DIRECTORY_BLOCK, ERASED_FINGERPRINT, Opened, PageRow, PlaneSum, Store,
         StoreError, StoredChange,
     },
-    writer::{Books, Due, Pages, PolicyProposal, Retention, derive},
+    writer::{Books, Due, Pages, PolicyProposal, Retention, Saved, derive},
 };
 
 /// Opens the store in `folder`, makes one if there is none, and brings its
@@ -56,13 +56,11 @@ pub fn open(folder: &Path, clock: Clock) -> Result<Books, StoreError> {
         erased.insert(fingerprint, mark);
     }
     let checkpoint = checkpoint.unwrap_or_default();
+    let saved = what_it_stands_for(&checkpoint);
     let view = View {
         epoch: store.epoch(),
         revision: tip.revision,
-        now: Now {
-            consents: checkpoint.consents_until,
-            suppressions: checkpoint.suppressions_until,
-        },
+        now: saved.now,
         policy: Arc::new(policy),
         policy_revision,
         planes: Arc::new(planes),
@@ -84,7 +82,7 @@ pub fn open(folder: &Path, clock: Clock) -> Result<Books, StoreError> {
         email,
         external_id,
         erased,
-        pages: Pages { revision: checkpoint.revision, ..Pages::default() },
+        pages: Pages::of(saved),
         dirty: Default::default(),
         next_end: None,
         due: Due::default(),
@@ -93,7 +91,7 @@ pub fn open(folder: &Path, clock: Clock) -> Result<Books, StoreError> {
     };
     load_pages(&mut books, &checkpoint)?;
     load_new_addresses(&mut books)?;
-    let touched = replay(&books, &checkpoint)?;
+    let touched = replay(&books, &books.pages.saved)?;
     if checkpoint.policy_revision == policy_revision {
         let mut edits = Default::default();
         books.decide_stored(&touched, books.view.now, &mut edits)?;
@@ -114,6 +112,19 @@ pub fn open(folder: &Path, clock: Clock) -> Result<Books, StoreError> {
     Ok(books)
 }
 
+fn what_it_stands_for(checkpoint: &Checkpoint) -> Saved {
+    Saved {
+        revision: checkpoint.revision,
+        chain: checkpoint.chain,
+        now: Now {
+            consents: checkpoint.consents_until,
+            suppressions: checkpoint.suppressions_until,
+        },
+        clock_until: checkpoint.clock_until,
+        policy_revision: checkpoint.policy_revision,
+    }
+}
+
 fn starter() -> Result<Policy, StoreError> {
     Policy::read(STARTER, Names::default()).map_err(|error| StoreError::Refused(error.to_string()))
 }
@@ -129,7 +140,6 @@ fn read_policy(store: &Store, revision: u64) -> Result<Policy, StoreError> {
 /// committed with them.
 fn load_pages(books: &mut Books, checkpoint: &Checkpoint) -> Result<(), StoreError> {
     let expected: HashMap<PlaneId, PlaneSum> = checkpoint.planes.iter().copied().collect();
-    let mut found: HashMap<PlaneId, PlaneSum> = HashMap::new();
     let mut planes = Planes::clone(&books.view.planes);
     let mut pages: Vec<Page> = Vec::new();
     let mut current: Option<PlaneId> = None;
@@ -145,8 +155,7 @@ fn load_pages(books: &mut Books, checkpoint: &Checkpoint) -> Result<(), StoreErr
                     StoreError::Refused(format!("a page of a plane is damaged: {error}"))
                 })?;
                 pages.push(page);
-                found.entry(name).or_default().add(hash);
-                books.pages.hashes.entry(name).or_default().insert(index, hash);
+                books.pages.planes.entry(name).or_default().put(index, Some(hash));
             }
             PageRow::Directory(kind, block, fingerprints, hash) => {
                 load_block(books, kind, block, &fingerprints, hash)?;
@@ -155,7 +164,8 @@ fn load_pages(books: &mut Books, checkpoint: &Checkpoint) -> Result<(), StoreErr
     }
     finish_plane(books, &mut planes, current, &mut pages);
     books.view.planes = Arc::new(planes);
-    if found != expected {
+    let found = books.pages.planes.iter().map(|(name, pages)| (*name, pages.sum())).collect();
+    if expected != found {
         return Err(StoreError::Refused(
             "pages of its planes are missing, extra or changed: an absent page could permit"
                 .to_owned(),
@@ -246,13 +256,10 @@ fn missing_address(ordinal: u64) -> StoreError {
 
 /// Checks the chain of the events after the checkpoint and returns the contacts
 /// that they touch.
-fn replay(
-    books: &Books,
-    checkpoint: &Checkpoint,
-) -> Result<Vec<(BrandId, ContactRef)>, StoreError> {
+fn replay(books: &Books, saved: &Saved) -> Result<Vec<(BrandId, ContactRef)>, StoreError> {
     let mut touched = HashSet::new();
-    let mut chain = (checkpoint.revision, checkpoint.chain);
-    for event in books.store.events(checkpoint.revision + 1, checkpoint.chain)? {
+    let mut chain = (saved.revision, saved.chain);
+    for event in books.store.events(saved.revision + 1, saved.chain)? {
         let (revision, row) = event?;
         chain = (revision, row.hash(revision));
         if !row.kind.is_change() {
@@ -278,10 +285,8 @@ fn derive_all(books: &mut Books) -> Result<(), StoreError> {
     books.dirty.all(&policy, &old);
     books.dirty.all(&policy, &planes);
     // Pages on disk of scopes that are gone are replaced by nothing.
-    let gone: Vec<PlaneId> = books.pages.hashes.keys().copied().collect();
-    for name in gone {
-        let indices = books.pages.hashes.get(&name).into_iter().flat_map(|pages| pages.keys());
-        books.dirty.0.entry(name).or_default().extend(indices.copied());
+    for (name, pages) in &books.pages.planes {
+        books.dirty.0.entry(*name).or_default().extend(pages.indices());
     }
     books.view.planes = Arc::new(planes);
     Ok(())

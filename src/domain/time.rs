@@ -73,7 +73,7 @@ pub const PLAUSIBLE: std::ops::Range<i64> = -2_208_988_800_000..10_413_792_000_0
 ///
 /// The two differ only while the clock stands behind a time it has shown
 /// before: then nothing that expired comes back, and no block ends early.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
     /// What the ends of consents are compared with: max(clock, high-water mark).
     pub consents: i64,

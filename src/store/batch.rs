@@ -163,14 +163,25 @@ impl<'a> Batch<'a> {
     /// Makes the rows durable (A2). An error is final: what reached the disk
     /// is unknown, and the caller must stop (A10).
     pub fn commit(self) -> Result<(), StoreError> {
-        let mut options = WriteOptions::default();
         // The acknowledgement promises that a power cut loses nothing (A3).
-        options.set_sync(true);
-        self.store.head().check()?;
-        self.store.database().write_opt(self.rows, &options)?;
-        if let Some(tip) = self.tip {
-            self.store.head().committed(tip.revision, tip.chain);
+        let (head, tip) = (self.store.head(), self.tip);
+        self.write(true)?;
+        if let Some(tip) = tip {
+            head.committed(tip.revision, tip.chain);
         }
         Ok(())
+    }
+
+    /// Writes the rows, to become durable with the next commit and never after
+    /// it. For rows without which the ledger is whole.
+    pub fn commit_unsynced(self) -> Result<(), StoreError> {
+        self.write(false)
+    }
+
+    fn write(self, sync: bool) -> Result<(), StoreError> {
+        let mut options = WriteOptions::default();
+        options.set_sync(sync);
+        self.store.head().check()?;
+        Ok(self.store.database().write_opt(self.rows, &options)?)
     }
 }

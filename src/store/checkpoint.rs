@@ -60,6 +60,9 @@ pub struct Checkpoint {
     pub consents_until: i64,
     /// The clock for which ends of suppressions are in the pages, in ms.
     pub suppressions_until: i64,
+    /// The latest clock that any page was decided by, in ms: later than the one
+    /// before while the next checkpoint is half written.
+    pub clock_until: i64,
     /// The revision of the policy that the pages were derived under.
     pub policy_revision: u64,
     /// The planes that have pages.
@@ -95,6 +98,9 @@ struct CheckpointRow {
     planes: Vec<SumRow>,
     #[prost(message, repeated, tag = "7")]
     directories: Vec<SumRow>,
+    /// 0 in rows of before it existed, when no page was ahead of the others.
+    #[prost(int64, tag = "8")]
+    clock_until: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -129,6 +135,7 @@ impl Checkpoint {
             consents_until: self.consents_until,
             suppressions_until: self.suppressions_until,
             policy_revision: self.policy_revision,
+            clock_until: self.clock_until,
             planes: self
                 .planes
                 .iter()
@@ -169,6 +176,7 @@ impl Checkpoint {
             chain: row.chain.try_into().ok()?,
             consents_until: row.consents_until,
             suppressions_until: row.suppressions_until,
+            clock_until: row.clock_until.max(row.suppressions_until),
             policy_revision: row.policy_revision,
             planes,
             directories,

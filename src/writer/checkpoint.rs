@@ -1,25 +1,65 @@
 //! Checkpoints: the pages that changed, written so that a start is quick.
+//!
+//! A checkpoint is written in slices between other work, so that nobody waits
+//! for all of it. Each slice is one commit of pages together with the sums of
+//! what is then on disk, so that a missing, extra or changed page is always
+//! noticed (A9). Until the last slice the checkpoint keeps its old revision:
+//! a start replays the events from there, and decides anew on every contact
+//! that they touch, whether its pages are old already or new.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
-use super::{books::Books, edits::DirtyPages, outcome::WriteError};
+use roaring::treemap;
+
+use super::{books::Books, outcome::WriteError};
 use crate::{
-    domain::{contact::ContactKind, plane::PlaneId, secret::Fingerprint},
+    domain::{contact::ContactKind, plane::PlaneId, secret::Fingerprint, time::Now},
     engine::page::Page,
-    store::{Batch, Checkpoint, DIRECTORY_BLOCK, DirectorySum, PlaneSum, page_hash},
+    store::{Batch, ChainHash, Checkpoint, DIRECTORY_BLOCK, DirectorySum, PlaneSum, page_hash},
 };
+
+/// Bytes of a slice: a few milliseconds of work.
+pub(super) const SLICE_BYTES: usize = 1 << 20;
+/// What a page costs beside its bytes, in bytes: many pages hold one contact.
+const PAGE_COST: usize = 512;
+/// Bytes of a block of a directory.
+const BLOCK_BYTES: usize = DIRECTORY_BLOCK as usize * size_of::<Fingerprint>();
 
 /// What the checkpoint on disk holds, as far as the next one must know.
 #[derive(Default)]
 pub struct Pages {
-    /// The revision of the checkpoint.
-    pub revision: u64,
-    /// The hash of every page, by plane and page index.
-    pub hashes: HashMap<PlaneId, HashMap<u64, u128>>,
+    /// The checkpoint, but for the sums.
+    pub saved: Saved,
+    /// The pages by plane.
+    pub planes: HashMap<PlaneId, PlanePages>,
     /// The directories' blocks.
     pub email: Blocks,
     /// Of external IDs.
     pub external_id: Blocks,
+    /// The next checkpoint, while it is being written.
+    pass: Option<Pass>,
+}
+
+/// What a checkpoint stands for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Saved {
+    /// The revision of the ledger.
+    pub revision: u64,
+    /// The chain up to it.
+    pub chain: ChainHash,
+    /// The time up to which ends are in its pages.
+    pub now: Now,
+    /// The latest clock that any of its pages was decided by.
+    pub clock_until: i64,
+    /// The revision of the policy.
+    pub policy_revision: u64,
+}
+
+/// The pages of a plane on disk.
+#[derive(Default)]
+pub struct PlanePages {
+    hashes: HashMap<u64, u128>,
+    sum: PlaneSum,
 }
 
 /// The blocks of one directory: those on disk, and what comes after.
@@ -34,7 +74,48 @@ pub struct Blocks {
     pub tail: Vec<Fingerprint>,
 }
 
+/// A checkpoint being written.
+struct Pass {
+    /// What it stands for once it is whole.
+    target: Saved,
+    /// The pages still to be written.
+    pages: VecDeque<(PlaneId, treemap::IntoIter)>,
+}
+
+impl PlanePages {
+    /// Notes a page on disk and its hash, in place of what was there.
+    pub fn put(&mut self, index: u64, hash: Option<u128>) {
+        let replaced = match hash {
+            Some(hash) => {
+                self.sum.add(hash);
+                self.hashes.insert(index, hash)
+            }
+            None => self.hashes.remove(&index),
+        };
+        if let Some(replaced) = replaced {
+            self.sum.remove(replaced);
+        }
+    }
+
+    /// Count and sum of the pages.
+    #[must_use]
+    pub fn sum(&self) -> PlaneSum {
+        self.sum
+    }
+
+    /// The page indices, in no particular order.
+    pub fn indices(&self) -> impl Iterator<Item = u64> {
+        self.hashes.keys().copied()
+    }
+}
+
 impl Pages {
+    /// What is on disk at a checkpoint, before its pages and blocks are counted.
+    #[must_use]
+    pub fn of(saved: Saved) -> Self {
+        Self { saved, ..Self::default() }
+    }
+
     /// Notes an address that was registered.
     pub fn register(&mut self, kind: ContactKind, fingerprint: Fingerprint) {
         self.blocks(kind).tail.push(fingerprint);
@@ -48,100 +129,174 @@ impl Pages {
         }
     }
 
-    /// Count and sum of each plane's pages.
-    pub fn sums(&self) -> Vec<(PlaneId, PlaneSum)> {
-        let sum = |pages: &HashMap<u64, u128>| {
-            let mut sum = PlaneSum::default();
-            pages.values().for_each(|hash| sum.add(*hash));
-            sum
-        };
-        self.hashes
-            .iter()
-            .filter(|(_, pages)| !pages.is_empty())
-            .map(|(plane, pages)| (*plane, sum(pages)))
-            .collect()
+    /// Whether a checkpoint is being written.
+    pub(super) fn is_being_written(&self) -> bool {
+        self.pass.is_some()
+    }
+
+    fn sums(&self) -> Vec<(PlaneId, PlaneSum)> {
+        let sums = self.planes.iter().map(|(plane, pages)| (*plane, pages.sum));
+        sums.filter(|(_, sum)| sum.pages != 0).collect()
+    }
+}
+
+impl Blocks {
+    /// Puts blocks into a commit: the full ones, but no more than so many, and
+    /// with `all` the one that is not full too.
+    fn write(
+        &mut self,
+        batch: &mut Batch<'_>,
+        kind: ContactKind,
+        full: usize,
+        all: bool,
+    ) -> Result<usize, WriteError> {
+        let length = DIRECTORY_BLOCK as usize;
+        let count = if all { self.tail.len() } else { self.tail.len().min(full * length) };
+        let count = if all { count } else { count / length * length };
+        if count == 0 {
+            return Ok(0);
+        }
+        if let Some(replaced) = self.open.take() {
+            self.sum.blocks.remove(replaced);
+        }
+        let start = self.sum.ordinals / DIRECTORY_BLOCK;
+        let written = self.tail.get(..count).unwrap_or_default();
+        for (block, fingerprints) in (start..).zip(written.chunks(length)) {
+            let hash = batch.directory_block(kind, block, fingerprints)?;
+            self.sum.blocks.add(hash);
+            self.open = (fingerprints.len() < length).then_some(hash);
+        }
+        self.sum.ordinals = start * DIRECTORY_BLOCK + count as u64;
+        self.tail.drain(..count / length * length);
+        Ok(count.div_ceil(length))
     }
 }
 
 impl Books {
-    /// Writes every page that changed, with the sums of all, in one commit.
+    /// Writes every page that changed, in slices, the last of them synced.
     ///
     /// # Errors
     /// The disk failed (A10).
     pub(super) fn checkpoint(&mut self) -> Result<u64, WriteError> {
+        self.begin_checkpoint();
+        while self.pages.is_being_written() {
+            self.checkpoint_slice(SLICE_BYTES)?;
+        }
+        Ok(self.pages.saved.revision)
+    }
+
+    /// Begins a checkpoint of the books as they are. One that is being written
+    /// goes on as a part of it.
+    pub(super) fn begin_checkpoint(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        let unwritten = self.pages.pass.take().into_iter().flat_map(|pass| pass.pages);
+        for (name, pages) in unwritten {
+            dirty.0.entry(name).or_default().extend(pages);
+        }
+        let target = Saved {
+            revision: self.tip.revision,
+            chain: self.tip.chain,
+            now: self.view.now,
+            clock_until: self.view.now.suppressions,
+            policy_revision: self.view.policy_revision,
+        };
+        let pages = dirty.0.into_iter().map(|(name, pages)| (name, pages.into_iter())).collect();
+        self.pages.pass = Some(Pass { target, pages });
+    }
+
+    /// Writes the next slice of the checkpoint that was begun. Only the last
+    /// one is synced: what a crash takes of the others were pages of a
+    /// checkpoint that was not whole.
+    ///
+    /// # Errors
+    /// The disk failed (A10).
+    pub(super) fn checkpoint_slice(&mut self, bytes: usize) -> Result<(), WriteError> {
         let store = std::sync::Arc::clone(&self.store);
         let mut batch = Batch::new(&store);
-        self.put_checkpoint(&mut batch)?;
-        batch.commit()?;
-        self.pages.revision = self.tip.revision;
-        Ok(self.tip.revision)
+        if self.put_slice(&mut batch, bytes)? {
+            batch.commit()?
+        } else {
+            batch.commit_unsynced()?
+        }
+        Ok(())
     }
 
     /// Puts a checkpoint of the books as they are into a commit.
     pub(super) fn put_checkpoint(&mut self, batch: &mut Batch<'_>) -> Result<(), WriteError> {
-        let dirty = std::mem::take(&mut self.dirty);
-        self.write_pages(batch, &dirty)?;
-        let mut directories = Vec::new();
+        self.begin_checkpoint();
+        self.put_slice(batch, usize::MAX).map(drop)
+    }
+
+    /// Puts a slice into a commit; returns whether it was the last one.
+    fn put_slice(&mut self, batch: &mut Batch<'_>, bytes: usize) -> Result<bool, WriteError> {
+        let Some(mut pass) = self.pages.pass.take() else { return Ok(true) };
+        let mut left = bytes;
         for kind in [ContactKind::Email, ContactKind::ExternalId] {
-            let next = match kind {
-                ContactKind::Email => self.tip.next_email,
-                _ => self.tip.next_external_id,
-            };
-            let sum = write_blocks(batch, kind, self.pages.blocks(kind), next)?;
-            directories.push((kind, sum));
+            let blocks = self.pages.blocks(kind);
+            let written = blocks.write(batch, kind, left / BLOCK_BYTES, bytes == usize::MAX)?;
+            left = left.saturating_sub(written * BLOCK_BYTES);
         }
+        while left > 0
+            && let Some((name, pages)) = pass.pages.front_mut()
+        {
+            match pages.next() {
+                Some(index) => {
+                    let written = self.write_page(batch, *name, index)?;
+                    left = left.saturating_sub(written + PAGE_COST);
+                }
+                None => drop(pass.pages.pop_front()),
+            }
+        }
+        let is_last = left > 0;
+        let saved = &mut self.pages.saved;
+        if is_last {
+            for kind in [ContactKind::Email, ContactKind::ExternalId] {
+                self.pages.blocks(kind).write(batch, kind, 0, true)?;
+            }
+            self.pages.saved = pass.target;
+        } else {
+            // Pages of now lie beside those of the last checkpoint.
+            saved.clock_until = saved.clock_until.max(self.view.now.suppressions);
+            self.pages.pass = Some(pass);
+        }
+        self.put_sums(batch)?;
+        Ok(is_last)
+    }
+
+    fn put_sums(&mut self, batch: &mut Batch<'_>) -> Result<(), WriteError> {
+        let Saved { revision, chain, now, clock_until, policy_revision } = self.pages.saved;
+        let directories = [ContactKind::Email, ContactKind::ExternalId]
+            .map(|kind| (kind, self.pages.blocks(kind).sum));
         batch.checkpoint(&Checkpoint {
-            revision: self.tip.revision,
-            chain: self.tip.chain,
-            consents_until: self.view.now.consents,
-            suppressions_until: self.view.now.suppressions,
-            policy_revision: self.view.policy_revision,
+            revision,
+            chain,
+            consents_until: now.consents,
+            suppressions_until: now.suppressions,
+            clock_until,
+            policy_revision,
             planes: self.pages.sums(),
-            directories,
+            directories: directories.to_vec(),
         })?;
         Ok(())
     }
 
-    fn write_pages(&mut self, batch: &mut Batch<'_>, dirty: &DirtyPages) -> Result<(), WriteError> {
-        let policy = &self.view.policy;
-        for (name, pages) in &dirty.0 {
-            let plane = policy
-                .position(&name.scope)
-                .and_then(|position| self.view.planes.of(position, name.kind))
-                .and_then(|planes| planes.plane(name.role));
-            let hashes = self.pages.hashes.entry(*name).or_default();
-            for index in pages {
-                let bytes = plane.and_then(|plane| plane.page(index)).map(Page::to_bytes);
-                batch.page(name, index, bytes.as_deref())?;
-                match bytes {
-                    Some(bytes) => hashes.insert(index, page_hash(name, index, &bytes)),
-                    None => hashes.remove(&index),
-                };
-            }
-        }
-        Ok(())
+    /// Puts a page into a commit as the view shows it now; returns its bytes.
+    fn write_page(
+        &mut self,
+        batch: &mut Batch<'_>,
+        name: PlaneId,
+        index: u64,
+    ) -> Result<usize, WriteError> {
+        let plane = self
+            .view
+            .policy
+            .position(&name.scope)
+            .and_then(|position| self.view.planes.of(position, name.kind))
+            .and_then(|planes| planes.plane(name.role));
+        let bytes = plane.and_then(|plane| plane.page(index)).map(Page::to_bytes);
+        batch.page(&name, index, bytes.as_deref())?;
+        let hash = bytes.as_ref().map(|bytes| page_hash(&name, index, bytes));
+        self.pages.planes.entry(name).or_default().put(index, hash);
+        Ok(bytes.map_or(0, |bytes| bytes.len()))
     }
-}
-
-fn write_blocks(
-    batch: &mut Batch<'_>,
-    kind: ContactKind,
-    blocks: &mut Blocks,
-    next: u64,
-) -> Result<DirectorySum, WriteError> {
-    let start = blocks.sum.ordinals / DIRECTORY_BLOCK;
-    if let Some(replaced) = blocks.open.take() {
-        blocks.sum.blocks.remove(replaced);
-    }
-    for (block, fingerprints) in (start..).zip(blocks.tail.chunks(DIRECTORY_BLOCK as usize)) {
-        let hash = batch.directory_block(kind, block, fingerprints)?;
-        blocks.sum.blocks.add(hash);
-        if (fingerprints.len() as u64) < DIRECTORY_BLOCK {
-            blocks.open = Some(hash);
-        }
-    }
-    blocks.sum.ordinals = next;
-    let full = blocks.tail.len() - blocks.tail.len() % DIRECTORY_BLOCK as usize;
-    blocks.tail.drain(..full);
-    Ok(blocks.sum)
 }

@@ -10,13 +10,12 @@ use crate::{
         decide::{Known, decide},
         plane::{PlaneId, PlaneRole, in_verdict_plane},
         policy::Policy,
-        reason::Reason,
         scope::{BrandId, Level, Scope, TypeSelector},
         time::Now,
     },
     engine::{
         plane::Plane,
-        view::{KindPlanes, Planes, View},
+        view::{Planes, View},
     },
 };
 
@@ -85,28 +84,29 @@ impl Edits {
                 continue;
             }
             let Some(kind_planes) = planes.of(position, contact.kind) else { continue };
+            let decided = (!is_unknown).then(|| decide(known, rules, now).reason);
+            let belongs = |role| {
+                decided.is_some_and(|reason| match role {
+                    PlaneRole::Verdict => in_verdict_plane(rules.regime, reason),
+                    PlaneRole::Reason(each) => each == reason,
+                })
+            };
             let mut put = |role, member| {
                 let slot = PlaneSlot { position, brand, kind: contact.kind, role };
                 self.0.entry(slot).or_default().push((contact.id, member));
             };
-            if is_unknown {
-                kind_planes
-                    .roles()
-                    .filter(|(_, plane)| plane.contains(contact.id))
-                    .for_each(|(role, _)| put(role, false));
-                continue;
+            // Each plane by itself: after a crash some may be newer than others.
+            for (role, plane) in kind_planes.roles() {
+                let member = belongs(role);
+                if plane.contains(contact.id) != member {
+                    put(role, member);
+                }
             }
-            let decided = decide(known, rules, now).reason;
-            let cached = kind_planes.reason(rules.regime, contact.id);
-            if cached == Some(decided) {
-                continue;
-            }
-            put(PlaneRole::Verdict, in_verdict_plane(rules.regime, decided));
-            for reason in stale(kind_planes, contact.id, decided) {
-                put(PlaneRole::Reason(reason), false);
-            }
-            if decided.has_plane() {
-                put(PlaneRole::Reason(decided), true);
+            let of_reason = decided.filter(|reason| reason.has_plane()).map(PlaneRole::Reason);
+            for role in [Some(PlaneRole::Verdict), of_reason].into_iter().flatten() {
+                if belongs(role) && kind_planes.plane(role).is_none() {
+                    put(role, true);
+                }
             }
         }
     }
@@ -138,15 +138,6 @@ impl Edits {
             planes.replace(position, kind, role, after);
         }
     }
-}
-
-/// The reason planes that hold a contact which is now decided otherwise.
-fn stale(planes: &KindPlanes, id: u64, decided: Reason) -> Vec<Reason> {
-    planes
-        .reasons()
-        .filter(|(reason, plane)| *reason != decided && plane.contains(id))
-        .map(|(reason, _)| reason)
-        .collect()
 }
 
 /// The pages that differ from the last checkpoint.

@@ -55,7 +55,13 @@ impl Books {
     pub fn catch_up(&mut self) -> Result<(), StoreError> {
         let now = self.now();
         self.due.reset(self.view.now.consents);
-        let (_, entries) = self.what_ended(now)?;
+        let (_, mut entries) = self.what_ended(now)?;
+        // A page of an unfinished checkpoint may know of the end of a block
+        // that a clock set back still has before it.
+        for end in self.store.ends(now.suppressions, self.pages.saved.clock_until)? {
+            let (_, key, contact) = end?;
+            entries.push((key.brand(), contact));
+        }
         let mut edits = Edits::default();
         self.decide_stored(&entries, now, &mut edits)?;
         if !edits.is_empty() {

@@ -119,7 +119,6 @@ impl Books {
         batch.tip(&self.tip)?;
         self.put_checkpoint(&mut batch)?;
         batch.commit()?;
-        self.pages.revision = revision;
         self.view.revision = revision;
         self.view.erased = self.erased_index();
         self.view.directories = self.directories();

@@ -83,7 +83,7 @@ impl Writer {
     pub fn start(books: Books, published: Arc<Published>, limits: Limits) -> io::Result<Self> {
         let (queue, tasks) = sync_channel(limits.queued_tasks);
         let (ending, ended) = watch::channel(false);
-        let checkpoint = Arc::new(AtomicU64::new(books.pages.revision));
+        let checkpoint = Arc::new(AtomicU64::new(books.pages.saved.revision));
         let store = Arc::clone(&books.store);
         let mut work = Work::new(books, published, tasks, limits, Arc::clone(&checkpoint));
         let thread = thread::Builder::new().name("writer".to_owned()).spawn(move || {

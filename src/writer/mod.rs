@@ -26,7 +26,7 @@ mod work;
 
 pub use crate::store::Purged;
 pub use books::Books;
-pub use checkpoint::Pages;
+pub use checkpoint::{Pages, Saved};
 pub use derive::derive;
 pub use due::Due;
 pub use edits::Reach;
@@ -40,4 +40,8 @@ pub use rectify::{Rectification, Rectified};
 pub use retention::Retention;
 
 #[cfg(test)]
+mod checkpoint_tests;
+#[cfg(test)]
 mod due_tests;
+#[cfg(test)]
+mod test_bench;

@@ -14,6 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     books::Books,
+    checkpoint::SLICE_BYTES,
     erasure::{Erased, Erasure},
     handle::{Limits, Reply, Task},
     outcome::{Committed, PolicyChange, WriteError},
@@ -28,8 +29,14 @@ use crate::domain::event::Change;
 const TICK: Duration = Duration::from_millis(200);
 /// Events after which a checkpoint bounds the work of the next start.
 const CHECKPOINT_EVENTS: u64 = 2_000_000;
-/// Time after which a checkpoint is written once the queue is empty.
+/// Time after which a checkpoint is written.
 const CHECKPOINT_AGE: Duration = Duration::from_secs(60);
+/// How many times as long as the last one took its successor waits: a
+/// twentieth of the writer's time at most goes into checkpoints.
+const CHECKPOINT_REST: u32 = 20;
+/// Time between two slices of a checkpoint: who waits for a commit waits for
+/// one slice at most, and for most commits there is none.
+const SLICE_EVERY: Duration = Duration::from_millis(10);
 
 /// The writer at work, on its own thread.
 pub(super) struct Work {
@@ -40,6 +47,10 @@ pub(super) struct Work {
     salts: StdRng,
     checkpoint: Arc<AtomicU64>,
     checkpointed: Instant,
+    /// What the slices of the last checkpoint, or of the one being written,
+    /// took together.
+    slices_took: Duration,
+    sliced: Instant,
     ticked: Instant,
 }
 
@@ -60,6 +71,8 @@ impl Work {
             salts: rand::make_rng(),
             checkpoint,
             checkpointed: Instant::now(),
+            slices_took: Duration::ZERO,
+            sliced: Instant::now(),
             ticked: Instant::now(),
         }
     }
@@ -68,7 +81,13 @@ impl Work {
     pub fn run(&mut self) -> Result<(), WriteError> {
         loop {
             let to_prepare = self.books.due.is_behind(self.books.view.now, self.books.next_end);
-            let patience = if to_prepare { Duration::ZERO } else { TICK };
+            let patience = match () {
+                () if to_prepare => Duration::ZERO,
+                () if self.books.pages.is_being_written() => {
+                    SLICE_EVERY.saturating_sub(self.sliced.elapsed())
+                }
+                () => TICK,
+            };
             let task = match self.tasks.recv_timeout(patience) {
                 Ok(task) => task,
                 Err(RecvTimeoutError::Timeout) => {
@@ -157,20 +176,18 @@ impl Work {
             }
         }
         drop(permits);
-        if self.books.tip.revision - self.books.pages.revision >= CHECKPOINT_EVENTS {
-            self.write_checkpoint()?;
-        }
         Ok(other)
     }
 
     fn erase(&mut self, erasures: &[Erasure]) -> Result<Vec<Erased>, WriteError> {
+        // Each erasure is one commit with its checkpoint, which should not have
+        // to hold everybody else's pages too.
+        self.write_checkpoint()?;
         let mut done = Vec::with_capacity(erasures.len());
         for erasure in erasures {
             done.push(self.books.erase(erasure, &mut self.salts)?);
             self.books.publish(&self.published);
-            // Each erasure is a checkpoint too.
-            self.checkpoint.store(self.books.pages.revision, Ordering::Relaxed);
-            self.checkpointed = Instant::now();
+            self.checkpointed();
         }
         Ok(done)
     }
@@ -187,12 +204,13 @@ impl Work {
         if self.books.tip.revision != revision {
             self.books.publish(&self.published);
             // A start before the next checkpoint would derive all planes anew.
-            self.write_checkpoint()?;
+            self.begin_checkpoint();
         }
         Ok(change)
     }
 
-    /// Prepares a slice of the coming ends, and applies what is due.
+    /// Prepares a slice of the coming ends, applies what is due, and writes a
+    /// slice of the checkpoint.
     fn keep_time(&mut self, to_prepare: bool) -> Result<(), WriteError> {
         if to_prepare {
             self.books.prepare_ends()?;
@@ -200,6 +218,9 @@ impl Work {
         if self.ticked.elapsed() >= TICK {
             self.ticked = Instant::now();
             self.tick()?;
+        }
+        if self.books.pages.is_being_written() && self.sliced.elapsed() >= SLICE_EVERY {
+            self.write_slice()?;
         }
         Ok(())
     }
@@ -209,18 +230,42 @@ impl Work {
         self.books.store.check()?;
         self.books.retain(&mut self.salts)?;
         self.books.publish(&self.published);
-        let is_behind = self.books.tip.revision != self.books.pages.revision;
-        if is_behind && self.checkpointed.elapsed() >= CHECKPOINT_AGE {
-            self.write_checkpoint()?;
+        let behind = self.books.tip.revision - self.books.pages.saved.revision;
+        let rest = CHECKPOINT_AGE.max(self.slices_took * CHECKPOINT_REST);
+        let is_due =
+            behind >= CHECKPOINT_EVENTS || (behind > 0 && self.checkpointed.elapsed() >= rest);
+        if is_due && !self.books.pages.is_being_written() {
+            self.begin_checkpoint();
         }
         Ok(())
     }
 
+    fn begin_checkpoint(&mut self) {
+        self.books.begin_checkpoint();
+        self.slices_took = Duration::ZERO;
+    }
+
+    fn write_slice(&mut self) -> Result<(), WriteError> {
+        let begun = Instant::now();
+        self.books.checkpoint_slice(SLICE_BYTES)?;
+        self.sliced = Instant::now();
+        self.slices_took += self.sliced - begun;
+        if !self.books.pages.is_being_written() {
+            self.checkpointed();
+        }
+        Ok(())
+    }
+
+    /// Writes a whole checkpoint at once.
     fn write_checkpoint(&mut self) -> Result<u64, WriteError> {
         let revision = self.books.checkpoint()?;
-        self.checkpoint.store(revision, Ordering::Relaxed);
-        self.checkpointed = Instant::now();
+        self.checkpointed();
         Ok(revision)
+    }
+
+    fn checkpointed(&mut self) {
+        self.checkpoint.store(self.books.pages.saved.revision, Ordering::Relaxed);
+        self.checkpointed = Instant::now();
     }
 }
 
