@@ -29,7 +29,7 @@ pub use event_row::{EventKind, EventRow};
 pub use head::HeadKeeper;
 pub use keys::{ContactKey, KeyHash};
 pub use open::{Opened, Store};
-pub(crate) use payload::content_digest;
+pub(crate) use payload::Content;
 pub use payload::{Redacted, StoredChange};
 pub use payload_acts::{Remains, StoredErasure, StoredPolicy, StoredRedaction};
 pub use policies::PolicyRow;

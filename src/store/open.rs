@@ -304,7 +304,8 @@ fn open_database(folder: &Path, create: bool) -> Result<DB, StoreError> {
     let cache = Cache::new_lru_cache(BLOCK_CACHE);
     let families = family::ALL
         .into_iter()
-        .map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache)));
+        .map(|name| Ok(ColumnFamilyDescriptor::new(name, family_options(name, &cache)?)))
+        .collect::<Result<Vec<_>, rocksdb::Error>>()?;
     DB::open_cf_descriptors(&options, folder, families).map_err(|error| {
         if error.to_string().contains("While lock file") {
             StoreError::InUse(folder.into())
@@ -314,7 +315,7 @@ fn open_database(folder: &Path, create: bool) -> Result<DB, StoreError> {
     })
 }
 
-fn family_options(name: &str, cache: &Cache) -> Options {
+fn family_options(name: &str, cache: &Cache) -> Result<Options, rocksdb::Error> {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
     // Version 5 and later checksum more and have better filters.
@@ -324,6 +325,13 @@ fn family_options(name: &str, cache: &Cache) -> Options {
         blocks.set_bloom_filter(10.0, false);
     }
     let mut options = Options::default();
+    if name == family::EVENTS {
+        // Events come in the order of their keys. With a prefix that all of
+        // them share, each is put in next to the one before without a search.
+        options = options.get_options_from_string(
+            "memtable_insert_with_hint_prefix_extractor=rocksdb.FixedPrefix.1",
+        )?;
+    }
     options.set_block_based_table_factory(&blocks);
     options.set_write_buffer_size(MEMTABLE);
     options.set_max_write_buffer_number(3);
@@ -338,7 +346,7 @@ fn family_options(name: &str, cache: &Cache) -> Options {
         // Old events are read seldom and kept for years.
         options.set_bottommost_compression_type(DBCompressionType::Zstd);
     }
-    options
+    Ok(options)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! payload names the contact by its address, so that the events alone suffice
 //! to build everything else again.
 
-use prost::Message;
+use prost::{Message, encoding};
 use sha2::{Digest, Sha256};
 
 use super::{EventKind, KeyHash, StoreError};
@@ -45,13 +45,9 @@ impl StoredChange {
     /// The payload's bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        ChangePayload {
-            contact_id: self.contact.id,
-            effective_time: self.effective_time,
-            redacted: self.redacted.map(RedactedPayload::from),
-            ..ChangePayload::from(&self.change)
-        }
-        .encode_to_vec()
+        let redacted = self.redacted.map(RedactedPayload::from);
+        let said = ChangePayload { redacted, ..ChangePayload::from(&self.change) };
+        placed(said.encode_to_vec(), self.contact, self.effective_time)
     }
 
     /// Reads a payload.
@@ -68,29 +64,59 @@ impl StoredChange {
     /// The digest of what the caller said, also after a redaction.
     #[must_use]
     pub fn content(&self) -> ContentDigest {
-        self.redacted.map_or_else(|| content_digest(&self.change), |redacted| redacted.content)
+        self.redacted.map_or_else(|| Content::of(&self.change).digest, |redacted| redacted.content)
     }
+}
 
-    /// The kind of event row that holds this payload.
-    #[must_use]
-    pub fn event_kind(&self) -> EventKind {
-        match self.change.kind {
-            ChangeKind::Consent(_) => EventKind::Consent,
-            ChangeKind::Suppression(_) => EventKind::Suppression,
-            ChangeKind::Lift(_) => EventKind::Lift,
+impl From<&ChangeKind> for EventKind {
+    fn from(kind: &ChangeKind) -> Self {
+        match kind {
+            ChangeKind::Consent(_) => Self::Consent,
+            ChangeKind::Suppression(_) => Self::Suppression,
+            ChangeKind::Lift(_) => Self::Lift,
         }
     }
 }
 
-/// SHA-256 over what the caller said, halved: equal for repeats, and the last
-/// word of R4. It leaves out what the server adds, so that a repeat at another
-/// hour has the same digest.
-#[must_use]
-pub(crate) fn content_digest(change: &Change) -> ContentDigest {
-    let digest: [u8; 32] = Sha256::digest(ChangePayload::from(change).encode_to_vec()).into();
-    let (half, _) = digest.split_at(16);
-    half.try_into().unwrap_or_default()
+/// What the caller said: a payload without what the server adds, so that a
+/// repeat at another hour is the same.
+pub(crate) struct Content {
+    said: Vec<u8>,
+    /// SHA-256, halved: equal for repeats, and the last word of R4.
+    pub digest: ContentDigest,
 }
+
+impl Content {
+    /// The content of a change.
+    #[must_use]
+    pub fn of(change: &Change) -> Self {
+        let said = ChangePayload::from(change).encode_to_vec();
+        let digest: [u8; 32] = Sha256::digest(&said).into();
+        let (half, _) = digest.split_at(16);
+        Self { said, digest: half.try_into().unwrap_or_default() }
+    }
+
+    /// The payload of the event: what was said, and what the server adds.
+    #[must_use]
+    pub fn payload(&self, contact: ContactRef, effective_time: i64) -> Vec<u8> {
+        placed(self.said.clone(), contact, effective_time)
+    }
+}
+
+/// A payload with what the server adds, in fields behind all others.
+fn placed(mut said: Vec<u8>, contact: ContactRef, effective_time: i64) -> Vec<u8> {
+    if contact.id != 0 {
+        encoding::fixed64::encode(CONTACT_ID, &contact.id, &mut said);
+    }
+    if effective_time != 0 {
+        encoding::int64::encode(EFFECTIVE_TIME, &effective_time, &mut said);
+    }
+    said
+}
+
+/// The numbers of the fields that the server adds.
+const CONTACT_ID: u32 = 3;
+const EFFECTIVE_TIME: u32 = 5;
 
 #[derive(Clone, PartialEq, Message)]
 struct ChangePayload {

@@ -278,8 +278,21 @@ impl Store {
         keys: impl Iterator<Item = K>,
         decode: impl Fn(&[u8]) -> Result<T, StoreError>,
     ) -> Result<Vec<Option<T>>, StoreError> {
-        let keys: Vec<K> = keys.collect();
-        let rows = self.database().batched_multi_get_cf(self.family(family)?, &keys, false);
-        rows.into_iter().map(|row| row?.map(|bytes| decode(&bytes)).transpose()).collect()
+        // The database would sort them itself, at several times the cost.
+        let mut sorted: Vec<(K, usize)> = keys.zip(0..).collect();
+        sorted.sort_unstable_by(|(a, _), (b, _)| a.as_ref().cmp(b.as_ref()));
+        let found = self.database().batched_multi_get_cf(
+            self.family(family)?,
+            sorted.iter().map(|(key, _)| key),
+            true,
+        );
+        let mut rows: Vec<Option<T>> = Vec::new();
+        rows.resize_with(sorted.len(), || None);
+        for ((_, place), row) in sorted.iter().zip(found) {
+            if let (Some(bytes), Some(slot)) = (row?, rows.get_mut(*place)) {
+                *slot = Some(decode(&bytes)?);
+            }
+        }
+        Ok(rows)
     }
 }

@@ -28,7 +28,8 @@ const REGISTERED: u8 = 4;
 
 impl StoredState {
     pub(super) fn encode(contact_id: u64, state: &ContactState) -> Vec<u8> {
-        let mut bytes = vec![VERSION];
+        let mut bytes = Vec::with_capacity(Self::size(state));
+        bytes.push(VERSION);
         bytes.extend(contact_id.to_le_bytes());
         for record in state.consents() {
             bytes.push(CONSENT);
@@ -49,6 +50,12 @@ impl StoredState {
         }
         encode_entries(&mut bytes, state.suppressions());
         bytes
+    }
+
+    /// The bytes that a state takes, or a few more.
+    fn size(state: &ContactState) -> usize {
+        let spans = state.suppressions().iter().map(|entry| entry.spans.len() + 1);
+        9 + 47 * state.consents().len() + 14 * state.registered().len() + 28 * spans.sum::<usize>()
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, StoreError> {

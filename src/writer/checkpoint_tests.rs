@@ -1,8 +1,8 @@
 //! A checkpoint that was interrupted leaves nothing wrong behind.
 
 use super::{
+    books_tests::{Bench, START},
     checkpoint::SLICE_BYTES,
-    test_bench::{Bench, START},
 };
 use crate::domain::{event::Change, state::Status};
 

@@ -18,37 +18,38 @@ use crate::{
         scope::{BrandId, ChannelId, Level, PurposeId, TypeSelector},
         state::Span,
     },
-    store::{ContactKey, EventRow, KeyRow, StoredChange},
+    store::{ContactKey, EventKind, EventRow, KeyRow},
 };
 
 impl Group<'_> {
     /// Decides on a change and remembers what it brings about.
-    pub(super) fn decide(&mut self, item: &Item<'_>, salts: &mut StdRng) -> Outcome {
+    pub(super) fn decide(&mut self, item: &Item, salts: &mut StdRng) -> Outcome {
         match self.try_decide(item, salts) {
             Ok(outcome) => outcome,
             Err(rejection) => Outcome::Rejected(rejection),
         }
     }
 
-    fn try_decide(&mut self, item: &Item<'_>, salts: &mut StdRng) -> Result<Outcome, Rejection> {
-        let change = item.change;
+    fn try_decide(&mut self, item: &Item, salts: &mut StdRng) -> Result<Outcome, Rejection> {
+        let change = &item.change;
         let effective = change.effective_time(self.recorded).map_err(|error| match error {
             TimeError::Missing => Rejection::TimeMissing,
             TimeError::Ahead => Rejection::TimeAhead,
         })?;
         let (mut key, mut key_reused) = (item.key, false);
         if let Some(first) = self.keys.get(&item.key).copied() {
-            if first.content == item.content {
+            if first.content == item.content.digest {
                 if !self.says_something_new(item, &first) {
                     return Ok(Outcome::Duplicate(first.revision));
                 }
             } else if change.only_suppresses() {
                 // No opt-out is lost to somebody's numbering (R2). Said again
                 // it is a repeat like any other.
-                if let Some(first) = self.keys.get(&item.reused_key) {
+                let reused_key = item.reused_key.unwrap_or(item.key);
+                if let Some(first) = item.reused_key.and_then(|key| self.keys.get(&key)) {
                     return Ok(Outcome::Duplicate(first.revision));
                 }
-                (key, key_reused) = (item.reused_key, true);
+                (key, key_reused) = (reused_key, true);
             } else {
                 return Err(Rejection::KeyTaken);
             }
@@ -57,13 +58,15 @@ impl Group<'_> {
         let contact = self.contact(item)?;
 
         let (revision, applied) = self.enter(item, contact, effective, salts);
-        self.keys
-            .insert(key, KeyRow { revision, content: item.content, effective_time: effective });
+        self.keys.insert(
+            key,
+            KeyRow { revision, content: item.content.digest, effective_time: effective },
+        );
         for (block, time) in self.reappear(change, contact, effective) {
-            let item = Item::new(self.books, &block);
+            let item = Item::new(&self.books.view.secret, block);
             self.enter(&item, contact, time, salts);
             // It frees nothing more, but is known of from now on.
-            self.reappear(&block, contact, time);
+            self.reappear(&item.change, contact, time);
         }
         Ok(match (key_reused, applied) {
             (true, _) => Outcome::KeyReused(revision),
@@ -76,26 +79,20 @@ impl Group<'_> {
     /// revision and whether it became current.
     fn enter(
         &mut self,
-        item: &Item<'_>,
+        item: &Item,
         contact: ContactRef,
         effective: i64,
         salts: &mut StdRng,
     ) -> (u64, bool) {
-        let change = item.change;
+        let change = &item.change;
         let revision = self.tip.revision + 1;
         let applied = self.apply((change.brand, contact), item, effective, revision);
-        let stored = StoredChange {
-            change: change.clone(),
-            contact,
-            effective_time: effective,
-            redacted: None,
-        };
         let row = EventRow::new(
             self.tip.chain,
-            stored.event_kind(),
+            EventKind::from(&change.kind),
             self.recorded,
             salts.random(),
-            stored.encode(),
+            item.content.payload(contact, effective),
         );
         self.tip.revision = revision;
         self.tip.chain = row.hash(revision);
@@ -110,8 +107,8 @@ impl Group<'_> {
 
     /// Whether a repeat of the same words must count again: an opt-out without
     /// a time of its own is a new event once the first is no longer in force.
-    fn says_something_new(&self, item: &Item<'_>, first: &KeyRow) -> bool {
-        let change = item.change;
+    fn says_something_new(&self, item: &Item, first: &KeyRow) -> bool {
+        let change = &item.change;
         let timeless = change.event_key.is_empty()
             && change.only_suppresses()
             && change.time_is_ours(first.effective_time);
@@ -154,7 +151,7 @@ impl Group<'_> {
     /// The directory knows addresses by fingerprint. Before a second event is
     /// recorded under one, the whole address is compared, so that two
     /// registered addresses can never share a contact.
-    fn contact(&mut self, item: &Item<'_>) -> Result<ContactRef, Rejection> {
+    fn contact(&mut self, item: &Item) -> Result<ContactRef, Rejection> {
         let address = &item.change.address;
         let kind = address.kind();
         let Some(text) = address.text() else {
@@ -188,10 +185,10 @@ impl Group<'_> {
     }
 
     /// Enters the change into the contact's state; whether it became current.
-    fn apply(&mut self, entry: Entry, item: &Item<'_>, effective: i64, revision: u64) -> bool {
+    fn apply(&mut self, entry: Entry, item: &Item, effective: i64, revision: u64) -> bool {
         let kind = &item.change.kind;
         let touched = self.states.entry(entry).or_default();
-        let changed = touched.state.enter(kind, effective, item.content, revision);
+        let changed = touched.state.enter(kind, effective, item.content.digest, revision);
         match kind {
             ChangeKind::Consent(consent) => {
                 let (level, selector) = (consent.level, consent.selector);

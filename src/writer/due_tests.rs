@@ -1,6 +1,6 @@
 //! Prepared ends give the same planes as deciding on everybody when they are due.
 
-use super::test_bench::{Bench, START};
+use super::books_tests::{Bench, START};
 use crate::domain::{
     event::Change,
     state::Status,

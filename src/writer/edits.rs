@@ -1,6 +1,6 @@
 //! From decisions to planes: what must change so that they cache `decide()`.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use roaring::RoaringTreemap;
 

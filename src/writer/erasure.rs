@@ -11,7 +11,7 @@ use rand::{RngExt, rngs::StdRng};
 use super::{
     books::{Books, Entry},
     edits::{Edits, Reach, Subject},
-    item::Item,
+    item::keys,
     outcome::WriteError,
 };
 use crate::{
@@ -310,10 +310,7 @@ impl Books {
 pub(super) fn keys_of(books: &Books, stored: &StoredChange) -> [KeyHash; 2] {
     match &stored.redacted {
         Some(redacted) => redacted.keys,
-        None => {
-            let item = Item::new(books, &stored.change);
-            [item.key, item.reused_key]
-        }
+        None => keys(books.store.secret(), &stored.change, stored.content()),
     }
 }
 

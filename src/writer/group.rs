@@ -1,6 +1,6 @@
 //! One group of changes: decided on in order, committed with one sync.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use rand::rngs::StdRng;
 
@@ -15,7 +15,6 @@ use crate::{
         contact::{ContactKind, ContactRef},
         decide::Known,
         erased::ErasedMark,
-        event::Change,
         scope::BrandId,
         secret::Fingerprint,
         state::ContactState,
@@ -66,11 +65,11 @@ impl Books {
     /// The disk failed: nothing may be acknowledged any more (A10).
     pub(super) fn commit(
         &mut self,
-        changes: &[Change],
+        mut items: Vec<Item>,
         salts: &mut StdRng,
     ) -> Result<Committed, WriteError> {
         let now = self.advance()?;
-        let items: Vec<Item<'_>> = changes.iter().map(|change| Item::new(self, change)).collect();
+        self.identify(&mut items);
         let mut group = Group::read(self, &items, now)?;
         let outcomes: Vec<Outcome> = items.iter().map(|item| group.decide(item, salts)).collect();
         group.load_other_brands()?;
@@ -111,12 +110,19 @@ struct Finished {
     ends: Vec<(i64, Entry)>,
 }
 
+impl Books {
+    /// Looks up whom changes are about.
+    pub(super) fn identify(&self, items: &mut [Item]) {
+        for item in items {
+            item.contact = self.contact(&item.change.address);
+        }
+    }
+}
+
 impl<'a> Group<'a> {
     /// Reads all rows that the changes can need, many at once.
-    pub(super) fn read(books: &'a Books, items: &[Item<'_>], now: Now) -> Result<Self, WriteError> {
-        let may_be_reused =
-            |item: &&Item<'_>| !item.change.event_key.is_empty() && item.change.only_suppresses();
-        let reused = items.iter().filter(may_be_reused).map(|item| item.reused_key);
+    pub(super) fn read(books: &'a Books, items: &[Item], now: Now) -> Result<Self, WriteError> {
+        let reused = items.iter().filter_map(|item| item.reused_key);
         let hashes: Vec<KeyHash> = items.iter().map(|item| item.key).chain(reused).collect();
         let found = books.store.event_keys(&hashes)?;
         let keys = hashes

@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use super::{
     books::Books,
     erasure::{Erased, Erasure},
+    item::Item,
     outcome::{Committed, PolicyChange, WriteError},
     policy::PolicyProposal,
     publish::Published,
@@ -42,11 +43,11 @@ pub struct Limits {
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What the writer is asked to do.
 pub(super) enum Task {
-    Changes(Vec<Change>, Reply<Committed>, OwnedSemaphorePermit),
+    Changes(Vec<Item>, Reply<Committed>, OwnedSemaphorePermit),
     Policy(PolicyProposal, Reply<PolicyChange>),
     Erase(Vec<Erasure>, Reply<Vec<Erased>>),
     Rectify(Rectification, Reply<Rectified>),
-    Trial(Vec<Change>, Reply<Committed>, OwnedSemaphorePermit),
+    Trial(Vec<Item>, Reply<Committed>, OwnedSemaphorePermit),
     Checkpoint(Reply<u64>),
     Stop,
 }
@@ -160,7 +161,8 @@ impl WriterHandle {
     /// [`WriteError::Busy`] and [`WriteError::Stopped`]: nothing happened.
     pub async fn enqueue(&self, changes: Vec<Change>) -> Result<Enqueued, WriteError> {
         let permit = self.permit(&changes).await?;
-        self.send(|reply| Task::Changes(changes, reply, permit))
+        let items = self.items(changes);
+        self.send(|reply| Task::Changes(items, reply, permit))
     }
 
     /// As [`enqueue`](Self::enqueue), to learn what would become of the
@@ -170,7 +172,13 @@ impl WriterHandle {
     /// As for [`enqueue`](Self::enqueue).
     pub async fn enqueue_trial(&self, changes: Vec<Change>) -> Result<Enqueued, WriteError> {
         let permit = self.permit(&changes).await?;
-        self.send(|reply| Task::Trial(changes, reply, permit))
+        let items = self.items(changes);
+        self.send(|reply| Task::Trial(items, reply, permit))
+    }
+
+    fn items(&self, changes: Vec<Change>) -> Vec<Item> {
+        let secret = self.store.secret();
+        changes.into_iter().map(|change| Item::new(secret, change)).collect()
     }
 
     /// Waits a while for room in the queue.

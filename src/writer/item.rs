@@ -1,46 +1,64 @@
 //! A change with what identifies it: its contact, its content, its key (R2).
 
-use super::books::Books;
 use crate::{
     domain::{
         contact::{Address, ContactRef},
         event::{Change, ChangeKind},
         scope::{Level, PurposeId},
+        secret::Secret,
         state::ContentDigest,
     },
-    store::{KeyHash, content_digest},
+    store::{Content, KeyHash},
 };
 
-/// A change, identified.
-pub(super) struct Item<'a> {
-    pub change: &'a Change,
-    /// The contact, if it is known.
+/// A change, identified. Whoever submits it pays for the hashing, so that the
+/// writer's one thread need not.
+pub(super) struct Item {
+    pub change: Change,
+    /// The contact, if it is known: the writer looks it up.
     pub contact: Option<ContactRef>,
-    pub content: ContentDigest,
+    pub content: Content,
     /// Of the caller's key, or of the content where there is none.
     pub key: KeyHash,
-    /// Of the key and the content: where an opt-out is remembered whose key
-    /// was used with other content before.
-    pub reused_key: KeyHash,
+    /// For opt-outs with a key of the caller's, of the key and the content:
+    /// where one is remembered whose key was used with other content before.
+    pub reused_key: Option<KeyHash>,
 }
 
-impl<'a> Item<'a> {
-    pub fn new(books: &Books, change: &'a Change) -> Self {
-        let content = content_digest(change);
-        let identity = if change.event_key.is_empty() {
-            [b"content".as_slice(), &content].concat()
-        } else {
-            scoped_key(change)
-        };
-        let hash = |identity: &[u8]| KeyHash(books.view.secret.fingerprint(identity));
-        let reused = [b"reused".as_slice(), &content, &identity].concat();
+impl Item {
+    pub fn new(secret: &Secret, change: Change) -> Self {
+        let content = Content::of(&change);
+        let identity = identity(&change, content.digest);
+        let may_be_reused = !change.event_key.is_empty() && change.only_suppresses();
         Self {
+            key: hash(secret, &identity),
+            reused_key: may_be_reused.then(|| reused(secret, content.digest, &identity)),
             change,
-            contact: books.contact(&change.address),
+            contact: None,
             content,
-            key: hash(&identity),
-            reused_key: hash(&reused),
         }
+    }
+}
+
+/// The hashes that a change with this content may be remembered under.
+pub(super) fn keys(secret: &Secret, change: &Change, content: ContentDigest) -> [KeyHash; 2] {
+    let identity = identity(change, content);
+    [hash(secret, &identity), reused(secret, content, &identity)]
+}
+
+fn hash(secret: &Secret, identity: &[u8]) -> KeyHash {
+    KeyHash(secret.fingerprint(identity))
+}
+
+fn reused(secret: &Secret, content: ContentDigest, identity: &[u8]) -> KeyHash {
+    hash(secret, &[b"reused".as_slice(), &content, identity].concat())
+}
+
+fn identity(change: &Change, content: ContentDigest) -> Vec<u8> {
+    if change.event_key.is_empty() {
+        [b"content".as_slice(), &content].concat()
+    } else {
+        scoped_key(change)
     }
 }
 

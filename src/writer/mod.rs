@@ -40,8 +40,8 @@ pub use rectify::{Rectification, Rectified};
 pub use retention::Retention;
 
 #[cfg(test)]
+mod books_tests;
+#[cfg(test)]
 mod checkpoint_tests;
 #[cfg(test)]
 mod due_tests;
-#[cfg(test)]
-mod test_bench;

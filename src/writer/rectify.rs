@@ -4,6 +4,7 @@ use rand::{RngExt, rngs::StdRng};
 
 use super::{
     books::Books,
+    item::Item,
     outcome::{Outcome, WriteError},
 };
 use crate::{
@@ -77,7 +78,9 @@ impl Books {
         for record in grants().filter(|record| is_free(&to, record) && !is_blocked(record)) {
             changes.push(self.moved(rectification, record, revision)?);
         }
-        let committed = self.commit(&changes, salts)?;
+        let secret = self.store.secret();
+        let items = changes.into_iter().map(|change| Item::new(secret, change)).collect();
+        let committed = self.commit(items, salts)?;
         let recorded = |outcome: &&Outcome| {
             matches!(outcome, Outcome::Applied(_) | Outcome::Superseded(_) | Outcome::Duplicate(_))
         };

@@ -8,7 +8,6 @@ use super::{
     item::Item,
     outcome::{Committed, Outcome, WriteError},
 };
-use crate::domain::event::Change;
 
 impl Books {
     /// Decides on changes against the books as they are. Nothing is written,
@@ -18,11 +17,11 @@ impl Books {
     /// The disk failed: nothing may be acknowledged any more (A10).
     pub(super) fn try_out(
         &mut self,
-        changes: &[Change],
+        mut items: Vec<Item>,
         salts: &mut StdRng,
     ) -> Result<Committed, WriteError> {
         let now = self.advance()?;
-        let items: Vec<Item<'_>> = changes.iter().map(|change| Item::new(self, change)).collect();
+        self.identify(&mut items);
         let mut group = Group::read(self, &items, now)?;
         let outcomes: Vec<Outcome> = items.iter().map(|item| group.decide(item, salts)).collect();
         Ok(Committed { outcomes, revision: self.tip.revision })

@@ -17,12 +17,12 @@ use super::{
     checkpoint::SLICE_BYTES,
     erasure::{Erased, Erasure},
     handle::{Limits, Reply, Task},
+    item::Item,
     outcome::{Committed, PolicyChange, WriteError},
     policy::PolicyProposal,
     publish::Published,
     rectify::{Rectification, Rectified},
 };
-use crate::domain::event::Change;
 
 /// How long the writer sleeps at most: ends take effect within a second (R6),
 /// and answers say a time that is close.
@@ -105,7 +105,7 @@ impl Work {
                         next = self.group(changes, reply, permit)?;
                     }
                     Task::Trial(changes, reply, _permit) => {
-                        let outcome = self.books.try_out(&changes, &mut self.salts);
+                        let outcome = self.books.try_out(changes, &mut self.salts);
                         answer(reply, outcome)?;
                     }
                     Task::Policy(proposal, reply) => {
@@ -137,7 +137,7 @@ impl Work {
     /// the task that ended the group, if one did.
     fn group(
         &mut self,
-        mut changes: Vec<Change>,
+        mut changes: Vec<Item>,
         reply: Reply<Committed>,
         permit: OwnedSemaphorePermit,
     ) -> Result<Option<Task>, WriteError> {
@@ -158,7 +158,7 @@ impl Work {
                 Err(_) => break,
             }
         }
-        match self.books.commit(&changes, &mut self.salts) {
+        match self.books.commit(changes, &mut self.salts) {
             Ok(committed) => {
                 self.books.publish(&self.published);
                 let mut outcomes = committed.outcomes.into_iter();

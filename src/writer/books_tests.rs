@@ -10,7 +10,7 @@ use std::{
 
 use rand::{SeedableRng, rngs::StdRng};
 
-use super::{Books, Outcome};
+use super::{Books, Outcome, item::Item};
 use crate::{
     clock::Clock,
     domain::{
@@ -82,7 +82,9 @@ impl Bench {
     }
 
     pub fn commit(&mut self, changes: &[Change]) {
-        let committed = self.books.commit(changes, &mut self.salts).unwrap();
+        let secret = self.books.store.secret();
+        let items = changes.iter().map(|change| Item::new(secret, change.clone())).collect();
+        let committed = self.books.commit(items, &mut self.salts).unwrap();
         assert!(committed.outcomes.iter().all(|each| matches!(each, Outcome::Applied(_))));
     }
 
