@@ -31,8 +31,11 @@ use crate::{
         Checkpoint, DIRECTORY_BLOCK, ERASED_FINGERPRINT, Opened, PageRow, PlaneSum, Store,
         StoreError, StoredChange,
     },
-    writer::{Books, Due, Pages, PolicyProposal, Retention, Saved, derive},
+    writer::{Blocks, Books, Due, Pages, PolicyProposal, Retention, Saved, derive},
 };
+
+/// Addresses registered at once at a start: some 130 MB.
+const ADDRESSES_AT_ONCE: usize = 4 << 20;
 
 /// Opens the store in `folder`, makes one if there is none, and brings its
 /// books up to the clock.
@@ -143,6 +146,7 @@ fn load_pages(books: &mut Books, checkpoint: &Checkpoint) -> Result<(), StoreErr
     let mut planes = Planes::clone(&books.view.planes);
     let mut pages: Vec<Page> = Vec::new();
     let mut current: Option<PlaneId> = None;
+    let mut addresses = Addresses::default();
     let store = Arc::clone(&books.store);
     for row in store.pages()? {
         match row? {
@@ -158,10 +162,17 @@ fn load_pages(books: &mut Books, checkpoint: &Checkpoint) -> Result<(), StoreErr
                 books.pages.planes.entry(name).or_default().put(index, Some(hash));
             }
             PageRow::Directory(kind, block, fingerprints, hash) => {
-                load_block(books, kind, block, &fingerprints, hash)?;
+                if addresses.kind != Some(kind) || addresses.entries.len() >= ADDRESSES_AT_ONCE {
+                    addresses.register(books)?;
+                    addresses.kind = Some(kind);
+                }
+                let first = block.saturating_mul(DIRECTORY_BLOCK);
+                addresses.gather(first, &fingerprints);
+                note_block(books.pages.blocks(kind), first, &fingerprints, hash);
             }
         }
     }
+    addresses.register(books)?;
     finish_plane(books, &mut planes, current, &mut pages);
     books.view.planes = Arc::new(planes);
     let found = books.pages.planes.iter().map(|(name, pages)| (*name, pages.sum())).collect();
@@ -191,31 +202,40 @@ fn finish_plane(books: &Books, planes: &mut Planes, name: Option<PlaneId>, pages
     pages.clear();
 }
 
-fn load_block(
-    books: &mut Books,
-    kind: ContactKind,
-    block: u64,
-    fingerprints: &[Fingerprint],
-    hash: u128,
-) -> Result<(), StoreError> {
-    let first = block.saturating_mul(DIRECTORY_BLOCK);
-    for (ordinal, fingerprint) in (first..).zip(fingerprints) {
+/// Addresses from blocks of the directory, registered many at once, which is
+/// many times faster.
+#[derive(Default)]
+struct Addresses {
+    kind: Option<ContactKind>,
+    entries: Vec<(Fingerprint, u32)>,
+}
+
+impl Addresses {
+    /// Takes a block, whose first ordinal is `first`.
+    fn gather(&mut self, first: u64, fingerprints: &[Fingerprint]) {
+        let ordinals = (first..).map(|ordinal| u32::try_from(ordinal).unwrap_or(u32::MAX));
+        let block = fingerprints.iter().copied().zip(ordinals);
         // The place of an erased address stays, so that ordinals do not move.
-        if *fingerprint == ERASED_FINGERPRINT {
-            continue;
-        }
-        books.register(kind, *fingerprint, ordinal).map_err(|error| {
+        self.entries.extend(block.filter(|(fingerprint, _)| *fingerprint != ERASED_FINGERPRINT));
+    }
+
+    fn register(&mut self, books: &mut Books) -> Result<(), StoreError> {
+        let Some(kind) = self.kind else { return Ok(()) };
+        books.register_all(kind, &self.entries).map_err(|error| {
             StoreError::Refused(format!("a block of its directory is damaged: {error}"))
         })?;
+        self.entries.clear();
+        Ok(())
     }
-    let blocks = books.pages.blocks(kind);
+}
+
+fn note_block(blocks: &mut Blocks, first: u64, fingerprints: &[Fingerprint], hash: u128) {
     blocks.sum.ordinals = first + fingerprints.len() as u64;
     blocks.sum.blocks.add(hash);
     if (fingerprints.len() as u64) < DIRECTORY_BLOCK {
         blocks.open = Some(hash);
         blocks.tail.extend(fingerprints);
     }
-    Ok(())
 }
 
 /// Registers the addresses that came after the checkpoint.

@@ -62,6 +62,23 @@ fn a_fingerprint_has_one_ordinal_until_it_is_removed() {
 
 /// A11: what a view has it keeps, whatever the writer does.
 #[test]
+fn many_entries_at_once_are_the_same_as_one_by_one() {
+    let mut directory = Directory::new();
+    let entries: Vec<(u128, u32)> = (0..70_000).map(|n| (fingerprint(n), n as u32)).collect();
+    for part in [&entries[..10], &entries[10..10], &entries[10..50_000]] {
+        directory.insert_all(part).unwrap();
+    }
+    directory.insert(entries[50_000].0, 50_000).unwrap();
+    directory.insert_all(&entries[50_001..]).unwrap();
+    assert_eq!(directory.len(), 70_000);
+    assert!(resolve(&directory.handle(), 0..70_000).into_iter().eq(0..70_000));
+    assert_eq!(directory.insert_all(&entries[7..8]), Err(DirectoryError::Taken(7)));
+    assert_eq!(directory.insert_all(&[(5, u32::MAX)]), Err(DirectoryError::Ordinal(u32::MAX)));
+    assert_eq!(directory.len(), 70_000);
+    assert!(directory.memory_bytes() < 70_000 * 32 + 200_000);
+}
+
+#[test]
 fn a_view_keeps_its_entries_through_growth_and_removal() {
     let mut directory = Directory::new();
     for number in 0..20_000 {

@@ -89,6 +89,21 @@ impl Books {
         }
     }
 
+    /// Registers many addresses of one kind.
+    ///
+    /// # Errors
+    /// As for [`register`](Self::register).
+    pub fn register_all(
+        &mut self,
+        kind: ContactKind,
+        entries: &[(Fingerprint, u32)],
+    ) -> Result<(), DirectoryError> {
+        match kind {
+            ContactKind::Email => self.email.insert_all(entries),
+            _ => self.external_id.insert_all(entries),
+        }
+    }
+
     /// The directories' readers as of now.
     pub fn directories(&self) -> Directories {
         Directories {

@@ -26,7 +26,7 @@ mod work;
 
 pub use crate::store::Purged;
 pub use books::Books;
-pub use checkpoint::{Pages, Saved};
+pub use checkpoint::{Blocks, Pages, Saved};
 pub use derive::derive;
 pub use due::Due;
 pub use edits::Reach;
