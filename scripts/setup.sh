@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and testing sendgate needs: a C++ compiler and libclang
-# for RocksDB, curl, Python for the example in the README, and a Rust toolchain.
+# for RocksDB, curl, Python for the example in the README, valgrind to count
+# instructions, and a Rust toolchain.
 # Does nothing where all is there.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
@@ -25,6 +26,7 @@ missing_packages() {
     have curl || echo curl
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     have python3 || echo python3
+    have valgrind || echo valgrind
     have python3 && python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
 }
 
