@@ -20,8 +20,8 @@ use sendgate::domain::{contact::ContactKind, scope::Regime};
 use sendgate::engine::{
     audience::read_audience,
     filter::{Question, Session},
+    lines::count_lines,
     plane::Plane,
-    recipients::count_lines,
     view::View,
 };
 use sendgate::proto::{Fixed64Column, RecipientBatch};

@@ -9,7 +9,7 @@ use roaring::RoaringTreemap;
 
 use super::{
     erased::Erased,
-    plane::Plane,
+    explain::Refused,
     recipients::{Reading, Recipients},
     seen::Seen,
     view::{KindPlanes, View},
@@ -94,14 +94,6 @@ pub struct Session {
     refused: Refused,
 }
 
-/// The refused recipients of a batch whose reason is still open.
-#[derive(Default)]
-struct Refused {
-    ids: Vec<u64>,
-    places: Vec<u32>,
-    words: Vec<u64>,
-}
-
 impl Session {
     /// Takes a column of lines as the recipients at hand.
     pub fn read_lines(&mut self, lines: &Bytes, question: &Question, view: &View) {
@@ -124,7 +116,8 @@ impl Session {
     ) -> Result<Vec<Verdicts>, FilterError> {
         let bytes = self.recipients.len().div_ceil(8);
         self.decide(view, question, |words| {
-            let mut bits: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            let mut bits = Vec::with_capacity(words.len() * 8);
+            words.iter().for_each(|word| bits.extend_from_slice(&word.to_le_bytes()));
             bits.truncate(bytes);
             bits
         })
@@ -180,8 +173,7 @@ impl Session {
     pub fn shrink(&mut self) {
         self.recipients.shrink(KEPT);
         self.words.shrink_to(KEPT / 64);
-        self.refused.ids.shrink_to(KEPT);
-        self.refused.places.shrink_to(KEPT);
+        self.refused.shrink(KEPT);
     }
 
     /// Decides on the recipients at hand for each scope; `bits` makes of the
@@ -222,36 +214,36 @@ impl Session {
             self.words.iter_mut().for_each(|word| *word = !*word);
         }
         mask_tail(&mut self.words, count);
-        for (word, invalid) in self.words.iter_mut().zip(self.recipients.invalid(rules.regime)) {
+        let invalid = self.recipients.invalid(rules.regime);
+        for (word, invalid) in self.words.iter_mut().zip(invalid) {
             *word &= !invalid;
         }
 
         let mut verdicts = Verdicts { recipients: count, ..Verdicts::default() };
         if question.reasons {
-            verdicts.reasons.resize(count, 0);
+            let ids = &self.recipients.ids;
+            self.refused.gather(ids, &self.words, invalid, rules.regime, &mut verdicts);
         }
         if rules.regime.permits_unknown() {
-            self.refuse_erased(&view.erased, &mut verdicts.reasons);
+            self.refuse_erased(&view.erased, &mut verdicts);
         }
         if question.deduplicate {
-            self.refuse_seen(question.kind, at, &mut verdicts.reasons)?;
+            self.refuse_seen(question.kind, at, &mut verdicts)?;
         }
         verdicts.permitted = self.words.iter().map(|word| u64::from(word.count_ones())).sum();
         if question.reasons {
-            self.explain(&mut verdicts.reasons, planes, rules.regime)?;
-            for reason in &verdicts.reasons {
-                if let Some(count) = verdicts.counts.get_mut(usize::from(*reason)) {
-                    *count += 1;
-                }
+            self.refused.explain(planes, rules.regime, &mut verdicts)?;
+            if let Some(count) = verdicts.counts.get_mut(Reason::Permitted as usize) {
+                *count = verdicts.permitted;
             }
         }
         Ok(verdicts)
     }
 
-    fn refuse_erased(&mut self, erased: &Erased, reasons: &mut [u8]) {
+    fn refuse_erased(&mut self, erased: &Erased, verdicts: &mut Verdicts) {
         for (at, marks) in self.recipients.erased.iter().enumerate() {
             if erased.refuses(marks) {
-                refuse(&mut self.words, reasons, at, Reason::Erased);
+                refuse(&mut self.words, verdicts, at, Reason::Erased);
             }
         }
     }
@@ -260,7 +252,7 @@ impl Session {
         &mut self,
         kind: ContactKind,
         scope: usize,
-        reasons: &mut [u8],
+        verdicts: &mut Verdicts,
     ) -> Result<(), FilterError> {
         let seen = self.seen.scope_mut(scope).ok_or(FilterError::NoScope)?;
         for at in 0..self.words.len() {
@@ -269,7 +261,7 @@ impl Session {
                 let place = at * 64 + left.trailing_zeros() as usize;
                 left &= left - 1;
                 if !seen.insert(&self.recipients, kind, place) {
-                    refuse(&mut self.words, reasons, place, Reason::Duplicate);
+                    refuse(&mut self.words, verdicts, place, Reason::Duplicate);
                 }
             }
         }
@@ -278,80 +270,6 @@ impl Session {
 
     fn check_seen(&self, kind: ContactKind) -> Result<(), FilterError> {
         if self.seen.is_over(kind) { Err(FilterError::SeenLimit) } else { Ok(()) }
-    }
-
-    /// Fills in the reason of every recipient that has none yet.
-    fn explain(
-        &mut self,
-        reasons: &mut [u8],
-        planes: &KindPlanes,
-        regime: Regime,
-    ) -> Result<(), FilterError> {
-        let invalid = self.recipients.invalid(regime);
-        let refused = &mut self.refused;
-        refused.ids.clear();
-        refused.places.clear();
-        let ids = self.recipients.ids.iter();
-        for (at, (reason, id)) in reasons.iter_mut().zip(ids).enumerate() {
-            if bit(&self.words, at) {
-                *reason = Reason::Permitted as u8;
-            } else if bit(invalid, at) {
-                *reason = Reason::InvalidRecipient as u8;
-            } else if *reason == 0 {
-                refused.ids.push(*id);
-                refused.places.push(at as u32);
-            }
-        }
-        for (reason, plane) in planes.reasons() {
-            refused.settle(reason, plane, reasons);
-        }
-        if !regime.permits_unknown() {
-            refused.rest(reasons, Reason::NoConsent);
-        } else if !refused.ids.is_empty() {
-            return Err(FilterError::Contradiction);
-        }
-        Ok(())
-    }
-}
-
-impl Refused {
-    /// Gives the members of a reason plane their reason and keeps the others.
-    fn settle(&mut self, reason: Reason, plane: &Plane, reasons: &mut [u8]) {
-        self.words.clear();
-        self.words.resize(self.ids.len().div_ceil(64), 0);
-        plane.probe(&self.ids, &mut self.words);
-        let mut kept = 0;
-        for at in 0..self.ids.len() {
-            let member = bit(&self.words, at);
-            let (Some(id), Some(place)) = (self.ids.get(at).copied(), self.places.get(at).copied())
-            else {
-                break;
-            };
-            if member {
-                if let Some(slot) = reasons.get_mut(place as usize) {
-                    *slot = reason as u8;
-                }
-            } else {
-                if let Some(slot) = self.ids.get_mut(kept) {
-                    *slot = id;
-                }
-                if let Some(slot) = self.places.get_mut(kept) {
-                    *slot = place;
-                }
-                kept += 1;
-            }
-        }
-        self.ids.truncate(kept);
-        self.places.truncate(kept);
-    }
-
-    fn rest(&mut self, reasons: &mut [u8], reason: Reason) {
-        for place in &self.places {
-            if let Some(slot) = reasons.get_mut(*place as usize) {
-                *slot = reason as u8;
-            }
-        }
-        self.ids.clear();
     }
 }
 
@@ -414,13 +332,17 @@ pub(super) fn mask_tail(words: &mut [u64], count: usize) {
     }
 }
 
-fn refuse(words: &mut [u64], reasons: &mut [u8], at: usize, reason: Reason) {
+/// Refuses a recipient that was permitted; with reasons, for this one.
+fn refuse(words: &mut [u64], verdicts: &mut Verdicts, at: usize, reason: Reason) {
     let Some(word) = words.get_mut(at / 64) else { return };
     if *word >> (at % 64) & 1 == 0 {
         return;
     }
     *word &= !(1 << (at % 64));
-    if let Some(slot) = reasons.get_mut(at) {
+    if let Some(slot) = verdicts.reasons.get_mut(at)
+        && let Some(count) = verdicts.counts.get_mut(reason as usize)
+    {
         *slot = reason as u8;
+        *count += 1;
     }
 }

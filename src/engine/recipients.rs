@@ -1,13 +1,14 @@
 //! From what a caller sent to contact IDs: one column of integers a batch.
 
-use bytes::Bytes;
-use memchr::memchr_iter;
+use std::ops::Range;
 
-use super::{directory, view::View};
+use bytes::Bytes;
+
+use super::{directory, lines::for_each_line, view::View};
 use crate::domain::{
     address::{
-        Accept, Region, in_e164_range, plausible, read_contact_id, read_email, read_external_id,
-        read_phone,
+        AddressError, Region, in_e164_range, plausible, read_contact_id, read_email_in,
+        read_external_id, read_phone_in,
     },
     contact::ContactKind,
     scope::{BrandId, Regime},
@@ -109,8 +110,10 @@ impl Recipients {
         self.ids.extend(ids);
         if reading.kind == ContactKind::Phone {
             // Two loops rather than a test in one: the first compiles to a
-            // compare and a shift per number.
-            if reading.refuses_unknown {
+            // compare and a shift per number. Nearly always all are in range.
+            let in_range = |id: &u64| in_e164_range(*id);
+            if reading.refuses_unknown && !self.ids.iter().fold(true, |all, id| all & in_range(id))
+            {
                 mark(&self.ids, &mut self.invalid, |id| !in_e164_range(id));
             }
             if reading.permits_unknown {
@@ -126,41 +129,26 @@ impl Recipients {
     /// recipient in its place.
     pub(super) fn read_lines(&mut self, lines: &Bytes, reading: Reading, view: &View) {
         self.clear();
-        let has_directory = view.directory(reading.kind).is_some();
-        for_each_line(lines, |line| {
-            let id = match reading.kind {
-                ContactKind::Phone => read_phone(line, reading.region, Accept::Valid).ok(),
-                ContactKind::ContactId => read_contact_id(line).ok(),
-                ContactKind::Email => match read_email(line, &mut self.text) {
-                    Ok(text) => {
-                        self.fingerprints.push(view.secret.fingerprint(text.as_bytes()));
-                        Some(NO_ID)
-                    }
-                    Err(_) => None,
-                },
-                ContactKind::ExternalId => match read_external_id(line) {
-                    Ok(text) => {
-                        self.fingerprints.push(view.secret.fingerprint(text.as_bytes()));
-                        Some(NO_ID)
-                    }
-                    Err(_) => None,
-                },
-            };
-            let at = self.ids.len();
-            if at.is_multiple_of(64) {
-                self.invalid.push(0);
+        match reading.kind {
+            ContactKind::Phone => {
+                self.read_each(lines, |line| read_phone_in(lines, line, reading.region).ok())
             }
-            if id.is_none() {
-                if has_directory {
-                    // The columns stay aligned; the bit says that it means nothing.
-                    self.fingerprints.push(0);
-                }
-                if let Some(word) = self.invalid.last_mut() {
-                    *word |= 1 << (at % 64);
-                }
+            ContactKind::ContactId => {
+                self.read_each(lines, |line| read_contact_id(lines.get(line)?).ok())
             }
-            self.ids.push(id.unwrap_or(NO_ID));
-        });
+            ContactKind::Email | ContactKind::ExternalId => {
+                let mut fingerprints = std::mem::take(&mut self.fingerprints);
+                let mut text = std::mem::take(&mut self.text);
+                self.read_each(lines, |line| {
+                    let address = canonical(reading.kind, lines, line, &mut text).ok();
+                    let found = address.map(|address| view.secret.fingerprint(address));
+                    // The columns stay aligned; the bit says what means nothing.
+                    fingerprints.push(found.unwrap_or_default());
+                    found.map(|_| NO_ID)
+                });
+                (self.fingerprints, self.text) = (fingerprints, text);
+            }
+        }
         if let Some(directory) = view.directory(reading.kind) {
             directory.resolve(&self.fingerprints, &mut self.ids);
         }
@@ -180,14 +168,41 @@ impl Recipients {
             return;
         };
         for_each_line(lines, |line| {
-            let found = match reading.kind {
-                ContactKind::Email => {
-                    read_email(line, &mut self.text).map(|text| marks(text.as_bytes()))
-                }
-                _ => read_external_id(line).map(|text| marks(text.as_bytes())),
-            };
-            self.erased.push(found.unwrap_or_default());
+            let address = canonical(reading.kind, lines, line, &mut self.text);
+            self.erased.push(address.map(marks).unwrap_or_default());
         });
+    }
+
+    /// Takes what `read` makes of each line; a line of which it makes nothing is invalid.
+    #[inline(always)]
+    fn read_each(&mut self, lines: &[u8], mut read: impl FnMut(Range<usize>) -> Option<u64>) {
+        let mut word = 0;
+        for_each_line(lines, |line| {
+            let id = read(line);
+            let bit = self.ids.len() % 64;
+            word |= u64::from(id.is_none()) << bit;
+            self.ids.push(id.unwrap_or(NO_ID));
+            if bit == 63 {
+                self.invalid.push(std::mem::take(&mut word));
+            }
+        });
+        if !self.ids.len().is_multiple_of(64) {
+            self.invalid.push(word);
+        }
+    }
+}
+
+/// The canonical address of a line, of a kind that has a directory.
+#[inline(always)]
+fn canonical<'a>(
+    kind: ContactKind,
+    lines: &'a [u8],
+    line: Range<usize>,
+    text: &'a mut String,
+) -> Result<&'a [u8], AddressError> {
+    match kind {
+        ContactKind::Email => read_email_in(lines, line, text),
+        _ => read_external_id(lines.get(line).unwrap_or_default()).map(str::as_bytes),
     }
 }
 
@@ -196,50 +211,4 @@ fn mark(ids: &[u64], words: &mut Vec<u64>, is_marked: impl Fn(u64) -> bool) {
     words.extend(ids.chunks(64).map(|ids| {
         ids.iter().enumerate().fold(0, |word, (bit, id)| word | u64::from(is_marked(*id)) << bit)
     }));
-}
-
-/// The number of lines: the newlines, plus one if the last byte is not one.
-#[must_use]
-pub fn count_lines(lines: &[u8]) -> usize {
-    let newlines = memchr_iter(b'\n', lines).count();
-    newlines + usize::from(lines.last().is_some_and(|last| *last != b'\n'))
-}
-
-fn for_each_line(lines: &[u8], mut each: impl FnMut(&[u8])) {
-    let mut rest = lines;
-    while !rest.is_empty() {
-        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-        let (line, tail) = rest.split_at(end);
-        each(line.strip_suffix(b"\r").filter(|_| !tail.is_empty()).unwrap_or(line));
-        rest = tail.get(1..).unwrap_or(&[]);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn split(lines: &[u8]) -> Vec<Vec<u8>> {
-        let mut found = Vec::new();
-        for_each_line(lines, |line| found.push(line.to_vec()));
-        found
-    }
-
-    #[test]
-    fn lines_are_split_and_counted_alike() {
-        let cases: [(&[u8], &[&[u8]]); 7] = [
-            (b"", &[]),
-            (b"\n", &[b""]),
-            (b"a", &[b"a"]),
-            (b"a\n", &[b"a"]),
-            (b"a\n\nb", &[b"a", b"", b"b"]),
-            (b"a\r\nb\r\r\n", &[b"a", b"b\r"]),
-            // Without a newline after it a carriage return is part of the line.
-            (b"a\r", &[b"a\r"]),
-        ];
-        for (bytes, expected) in cases {
-            assert_eq!(split(bytes), expected);
-            assert_eq!(count_lines(bytes), expected.len());
-        }
-    }
 }

@@ -15,7 +15,7 @@ use crate::{
     engine::{
         audience::{self, AudienceError, read_audience},
         filter::{FilterError, Session, Verdicts},
-        recipients::count_lines,
+        lines::count_lines,
         view::View,
     },
     proto::{

@@ -7,6 +7,8 @@
 
 mod decimal;
 mod email;
+#[cfg(target_arch = "x86_64")]
+mod email_wide;
 mod error;
 mod id;
 mod mask;
@@ -14,13 +16,17 @@ mod numbering;
 mod phone;
 mod spelling;
 mod turkish;
+#[cfg(target_arch = "x86_64")]
+mod turkish_wide;
+#[cfg(target_arch = "x86_64")]
+mod window;
 
-pub use email::read_email;
+pub use email::{read_email, read_email_in};
 pub use error::AddressError;
 pub use id::{read_contact_id, read_external_id};
 pub use mask::{mask_email, mask_id, mask_phone};
 pub use numbering::{Region, in_e164_range, plausible};
-pub use phone::{Accept, read_phone};
+pub use phone::{Accept, read_phone, read_phone_in};
 
 /// Characters that take no room on screen: soft hyphen, zero-width and direction marks, byte
 /// order mark. They come along when an address is copied from a page or a phone book.

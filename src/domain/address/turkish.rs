@@ -32,6 +32,20 @@ pub(super) fn read(spelling: &[u8], plan: &Plan) -> Option<u64> {
     if known && all_digits(national) { plan.valid_block(national) } else { None }
 }
 
+/// Digits of a national number.
+#[cfg(target_arch = "x86_64")]
+pub(super) const NATIONAL: usize = 10;
+
+/// The one head of each size, in digits, as a word: with a plus sign before it or without. It is
+/// no word where there is none.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn heads(signed: bool) -> &'static [u64; 5] {
+    const NONE: u64 = u64::MAX;
+    static UNSIGNED: [u64; 5] = [word(b""), word(b"0"), word(b"90"), word(b"900"), word(b"0090")];
+    static SIGNED: [u64; 5] = [NONE, NONE, word(b"90"), word(b"900"), NONE];
+    if signed { &SIGNED } else { &UNSIGNED }
+}
+
 /// A short text as a little-endian word.
 const fn word(text: &[u8]) -> u64 {
     match *text {

@@ -1,0 +1,125 @@
+//! Turkish spellings with their punctuation, read without a branch on which of them a line holds:
+//! lists mix them, and each wrong guess of the CPU costs as much as all the rest.
+//!
+//! It takes what `spelling` and `turkish` take together, but for dots and whatever is not ASCII,
+//! and leaves all else to them. 32 bytes are sorted into digits and punctuation at once, the
+//! digits moved together, and the last ten of them looked up as everywhere.
+
+use core::arch::x86_64::{
+    __m128i, _mm_cmpeq_epi8, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_loadu_si128,
+    _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8, _mm_setzero_si128, _mm_shuffle_epi8,
+    _mm_subs_epu8, _mm_xor_si128,
+};
+
+use super::numbering::Plan;
+use super::turkish::{NATIONAL, heads};
+
+/// Bytes that are looked at. A longer spelling has more in it than a number.
+pub(super) const WIDE: usize = 32;
+
+/// For each set of a word's eight bytes, the shuffle that moves those together at the low end and
+/// puts zeros behind them.
+static TOGETHER: [[u8; 8]; 256] = {
+    let mut shuffles = [[0x80; 8]; 256];
+    let (mut set, mut rows) = (0_u32, shuffles.as_mut_slice());
+    while let [row, rest @ ..] = rows {
+        let (mut left, mut places) = (set, row.as_mut_slice());
+        while let [place, others @ ..] = places {
+            if left == 0 {
+                break;
+            }
+            *place = left.trailing_zeros() as u8;
+            (left, places) = (left & (left - 1), others);
+        }
+        (set, rows) = (set + 1, rest);
+    }
+    shuffles
+};
+
+/// Whether this CPU can.
+#[inline(always)]
+pub(super) fn is_possible() -> bool {
+    is_x86_feature_detected!("ssse3") && is_x86_feature_detected!("popcnt")
+}
+
+/// The number that the first `size` bytes mean where national numbers are Turkish; None if the
+/// full rules must decide.
+#[target_feature(enable = "ssse3,popcnt")]
+pub(super) fn read(bytes: &[u8; WIDE], size: usize, plan: &Plan) -> Option<u64> {
+    if size == 0 || size > WIDE {
+        return None;
+    }
+    let whole = u32::MAX >> (WIDE - size);
+    let (halves, _) = bytes.as_chunks::<16>();
+    let [low, high] = halves else { return None };
+    let (low, high) = (Classes::of(low), Classes::of(high));
+    let digits = bits(low.digits, high.digits) & whole;
+    let signs = bits(low.signs, high.signs) & whole;
+    let before = (digits.count_ones() as usize).checked_sub(NATIONAL)?;
+    let head = heads(signs != 0).get(before)?;
+    // At most one sign, and no digit before it.
+    let lone = signs & signs.wrapping_neg() == signs && digits & signs.saturating_sub(1) == 0;
+    if !lone || bits(low.known, high.known) & whole != whole {
+        return None;
+    }
+    let spelling = together(bytes, digits);
+    let is_head = u64::from_le_bytes(*spelling.first_chunk()?) & ((1 << (8 * before)) - 1) == *head;
+    if is_head { plan.valid_block(spelling.get(before..)?.first_chunk()?) } else { None }
+}
+
+/// What 16 bytes are, a byte of ones for each that is: a digit; a plus sign; one of these or a
+/// space, dash or parenthesis.
+struct Classes {
+    digits: __m128i,
+    signs: __m128i,
+    known: __m128i,
+}
+
+impl Classes {
+    #[inline]
+    #[target_feature(enable = "ssse3,popcnt")]
+    fn of(bytes: &[u8; 16]) -> Classes {
+        // SAFETY: the load needs no alignment, and its 16 bytes are those of the array.
+        let bytes = unsafe { _mm_loadu_si128(bytes.as_ptr().cast::<__m128i>()) };
+        let is = |byte: u8| _mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte as i8));
+        // Only a digit is 0 to 9 without its upper half.
+        let values = _mm_xor_si128(bytes, _mm_set1_epi8(b'0' as i8));
+        let above_nine = _mm_subs_epu8(values, _mm_set1_epi8(9));
+        let digits = _mm_cmpeq_epi8(above_nine, _mm_setzero_si128());
+        let signs = is(b'+');
+        // The parentheses differ in their lowest bit.
+        let upper = _mm_or_si128(bytes, _mm_set1_epi8(1));
+        let parentheses = _mm_cmpeq_epi8(upper, _mm_set1_epi8(b')' as i8));
+        let dropped = _mm_or_si128(_mm_or_si128(is(b' '), is(b'\t')), is(b'-'));
+        let kept = _mm_or_si128(digits, signs);
+        let known = _mm_or_si128(_mm_or_si128(dropped, parentheses), kept);
+        Classes { digits, signs, known }
+    }
+}
+
+/// One bit for each byte of two registers.
+#[inline]
+#[target_feature(enable = "ssse3,popcnt")]
+fn bits(low: __m128i, high: __m128i) -> u32 {
+    (_mm_movemask_epi8(high) as u32) << 16 | _mm_movemask_epi8(low) as u32
+}
+
+/// The chosen bytes, one after the other.
+#[inline]
+#[target_feature(enable = "ssse3,popcnt")]
+fn together(bytes: &[u8; WIDE], chosen: u32) -> [u8; WIDE + 8] {
+    let (words, _) = bytes.as_chunks::<8>();
+    let mut found = [0; WIDE + 8];
+    let mut size = 0;
+    for (word, chosen) in words.iter().zip(chosen.to_le_bytes()) {
+        let shuffle = TOGETHER.get(usize::from(chosen)).copied().unwrap_or_default();
+        let [word, shuffle] = [*word, shuffle].map(|it| _mm_cvtsi64_si128(i64::from_le_bytes(it)));
+        let kept = _mm_cvtsi128_si64(_mm_shuffle_epi8(word, shuffle));
+        // All eight are written, and the next word's written over those that were not chosen.
+        if let Some(place) = found.get_mut(size..).and_then(<[u8]>::first_chunk_mut) {
+            *place = kept.to_le_bytes();
+        }
+        size += chosen.count_ones() as usize;
+    }
+    found
+}
