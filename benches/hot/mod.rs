@@ -18,7 +18,6 @@ use bytes::Bytes;
 use prost::Message;
 use sendgate::domain::{contact::ContactKind, scope::Regime};
 use sendgate::engine::{
-    audience::read_audience,
     filter::{Question, Session},
     lines::count_lines,
     plane::Plane,
@@ -65,7 +64,7 @@ pub const LOOPS: [(&str, Make); 14] = [
         filter_lines(name, batch, ContactKind::Phone, &phone_lines(batch))
     }),
     ("filter audience, thin containers", |name, batch| {
-        filter_audience(name, &Numbers::DENSE.list(batch))
+        filter_audience(name, &Numbers::DENSE.list(4 * batch))
     }),
     ("filter audience, bitset containers", |name, batch| {
         let first = Numbers::DENSE.first;
@@ -155,8 +154,7 @@ fn filter_audience(name: &'static str, members: &[u64]) -> Hot {
     bitmap.serialize_into(&mut bytes).unwrap();
     let mut session = Session::default();
     let run = move || {
-        let audience = read_audience(black_box(&bytes), 1 << 21).unwrap();
-        black_box(session.filter_audience(&view, &question, &audience).unwrap());
+        black_box(session.filter_roaring(&view, &question, black_box(&bytes), 1 << 21).unwrap());
     };
     Hot { name, recipients: members.len(), run: Box::new(run) }
 }

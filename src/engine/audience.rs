@@ -15,11 +15,11 @@ pub enum AudienceError {
     TooMany,
 }
 
-const COOKIE_PLAIN: u32 = 12_346;
+pub(super) const COOKIE_PLAIN: u32 = 12_346;
 const COOKIE_RUNS: u16 = 12_347;
 /// Below this many containers the format with runs leaves the offsets out.
 const OFFSETS_FROM: usize = 4;
-const ARRAY_MAX: u64 = 4_096;
+pub(super) const ARRAY_MAX: u64 = 4_096;
 const BITSET_BYTES: usize = 8_192;
 
 /// Reads an audience of at most `cap` members.
@@ -39,22 +39,57 @@ pub fn read_audience(bytes: &[u8], cap: u64) -> Result<RoaringTreemap, AudienceE
 /// # Errors
 /// As [`read_audience`].
 pub fn count(bytes: &[u8], cap: u64) -> Result<u64, AudienceError> {
-    let mut reader = Reader(bytes);
-    let maps = reader.u64()?;
     let mut members = 0_u64;
-    let mut previous = None;
-    for _ in 0..maps {
-        let key = reader.u32()?;
-        if previous.is_some_and(|previous| key <= previous) {
-            return Err(AudienceError::Malformed);
-        }
-        previous = Some(key);
-        members = members.saturating_add(reader.bitmap()?);
-        if members > cap {
-            return Err(AudienceError::TooMany);
+    for_each_container(bytes, |_, container| {
+        members = members.saturating_add(container.len());
+        if members > cap { Err(AudienceError::TooMany) } else { Ok(()) }
+    })?;
+    Ok(members)
+}
+
+/// The members that share all but their lowest 16 bits, as they travel: little-endian, and of
+/// unknown order.
+#[derive(Clone, Copy)]
+pub(super) enum Container<'a> {
+    /// The lowest 16 bits of each.
+    Array(&'a [[u8; 2]]),
+    /// A bit for each possible member, and how many there are said to be.
+    Bits(&'a [[u8; 8]], u64),
+    /// The first member of each run, and how many follow it.
+    Runs(&'a [[u8; 4]]),
+}
+
+impl Container<'_> {
+    /// How many members it says it has.
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            Container::Array(values) => values.len() as u64,
+            Container::Bits(_, declared) => *declared,
+            Container::Runs(runs) => {
+                let length = |[_, _, low, high]: &[u8; 4]| u16::from_le_bytes([*low, *high]);
+                runs.iter().map(|run| u64::from(length(run)) + 1).sum()
+            }
         }
     }
-    if reader.0.is_empty() { Ok(members) } else { Err(AudienceError::Malformed) }
+}
+
+/// Hands over each container and its page index, ascending.
+pub(super) fn for_each_container<'a>(
+    bytes: &'a [u8],
+    mut each: impl FnMut(u64, Container<'a>) -> Result<(), AudienceError>,
+) -> Result<(), AudienceError> {
+    let mut reader = Reader(bytes);
+    let maps = reader.u64()?;
+    let mut previous = None;
+    for _ in 0..maps {
+        let high = reader.u32()?;
+        if previous.is_some_and(|previous| high <= previous) {
+            return Err(AudienceError::Malformed);
+        }
+        previous = Some(high);
+        reader.bitmap(|key, container| each(u64::from(high) << 16 | u64::from(key), container))?;
+    }
+    if reader.0.is_empty() { Ok(()) } else { Err(AudienceError::Malformed) }
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -84,8 +119,11 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// Steps over one 32-bit bitmap and returns its member count.
-    fn bitmap(&mut self) -> Result<u64, AudienceError> {
+    /// Hands over the containers of one 32-bit bitmap and their keys, ascending.
+    fn bitmap(
+        &mut self,
+        mut each: impl FnMut(u16, Container<'a>) -> Result<(), AudienceError>,
+    ) -> Result<(), AudienceError> {
         let cookie = self.u32()?;
         let (containers, runs): (usize, &[u8]) = if cookie == COOKIE_PLAIN {
             (self.u32()? as usize, &[])
@@ -103,28 +141,26 @@ impl<'a> Reader<'a> {
             self.take(containers * 4)?;
         }
         let (descriptions, _) = descriptions.as_chunks::<4>();
-        let mut members = 0;
-        for (at, [_, _, low, high]) in descriptions.iter().enumerate() {
+        let mut previous = None;
+        for (at, [key_low, key_high, low, high]) in descriptions.iter().enumerate() {
+            let key = u16::from_le_bytes([*key_low, *key_high]);
+            if previous.is_some_and(|previous| key <= previous) {
+                return Err(AudienceError::Malformed);
+            }
+            previous = Some(key);
             let declared = u64::from(u16::from_le_bytes([*low, *high])) + 1;
             let is_run = runs.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1);
-            members += if is_run { self.runs()? } else { self.values(declared)? };
+            let container = if is_run {
+                let runs = usize::from(self.u16()?);
+                Container::Runs(self.take(runs * 4)?.as_chunks().0)
+            } else if declared <= ARRAY_MAX {
+                Container::Array(self.take(declared as usize * 2)?.as_chunks().0)
+            } else {
+                Container::Bits(self.take(BITSET_BYTES)?.as_chunks().0, declared)
+            };
+            each(key, container)?;
         }
-        Ok(members)
-    }
-
-    fn values(&mut self, declared: u64) -> Result<u64, AudienceError> {
-        let length = if declared <= ARRAY_MAX { declared as usize * 2 } else { BITSET_BYTES };
-        self.take(length)?;
-        Ok(declared)
-    }
-
-    fn runs(&mut self) -> Result<u64, AudienceError> {
-        let count = usize::from(self.u16()?);
-        let (runs, _) = self.take(count * 4)?.as_chunks::<4>();
-        Ok(runs
-            .iter()
-            .map(|[_, _, low, high]| u64::from(u16::from_le_bytes([*low, *high])) + 1)
-            .sum())
+        Ok(())
     }
 }
 

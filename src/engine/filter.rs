@@ -8,6 +8,8 @@ use bytes::Bytes;
 use roaring::RoaringTreemap;
 
 use super::{
+    audience::{AudienceError, count, read_audience},
+    audience_screen::{Screen, Screened},
     erased::Erased,
     explain::Refused,
     recipients::{Reading, Recipients},
@@ -15,7 +17,7 @@ use super::{
     view::{KindPlanes, View},
 };
 use crate::domain::{
-    address::{Region, in_e164_range, plausible},
+    address::{Region, in_e164_range, plausible, plausible_throughout},
     contact::ContactKind,
     plane::PlaneRole,
     reason::Reason,
@@ -34,6 +36,14 @@ pub enum FilterError {
     Contradiction,
     /// The view has no such scope.
     NoScope,
+    /// The audience cannot be read.
+    Audience(AudienceError),
+}
+
+impl From<AudienceError> for FilterError {
+    fn from(error: AudienceError) -> Self {
+        Self::Audience(error)
+    }
 }
 
 /// The verdicts on a batch in one scope.
@@ -123,8 +133,39 @@ impl Session {
         })
     }
 
-    /// Decides on an audience: a bitmap in, the permitted bitmap out, for each
-    /// scope of the question.
+    /// Decides on an audience of at most `cap` members: a portable bitmap in,
+    /// the permitted bitmap out, for each scope of the question.
+    ///
+    /// # Errors
+    /// [`FilterError`]; nothing is permitted then, in any scope.
+    pub fn filter_roaring(
+        &mut self,
+        view: &View,
+        question: &Question,
+        audience: &[u8],
+        cap: u64,
+    ) -> Result<Vec<Verdicts>, FilterError> {
+        let asks_each = question.reasons || question.reading(view).needs_erased(view);
+        if asks_each || question.deduplicate {
+            return self.filter_audience(view, question, &read_audience(audience, cap)?);
+        }
+        // Nothing is expanded before it is known how much that will be.
+        count(audience, cap)?;
+        let screened = question.scopes.iter().map(|scope| {
+            let (rules, planes) = scope_of(view, *scope, question.kind)?;
+            let screened = screened(audience, planes, rules, question.kind)?;
+            Ok(Verdicts {
+                recipients: usize::try_from(screened.members).unwrap_or(usize::MAX),
+                permitted: screened.permitted,
+                bits: screened.bytes,
+                ..Verdicts::default()
+            })
+        });
+        screened.collect()
+    }
+
+    /// Decides on an audience that was read into a bitmap, for each scope of
+    /// the question.
     ///
     /// # Errors
     /// [`FilterError`]; nothing is permitted then, in any scope.
@@ -279,6 +320,30 @@ fn scope_of(
     kind: ContactKind,
 ) -> Result<(&ScopeRules, &KindPlanes), FilterError> {
     view.rules(scope).zip(view.planes.of(scope, kind)).ok_or(FilterError::NoScope)
+}
+
+/// Screens an audience for one scope.
+fn screened(
+    audience: &[u8],
+    planes: &KindPlanes,
+    rules: &ScopeRules,
+    kind: ContactKind,
+) -> Result<Screened, AudienceError> {
+    let permits_unknown = rules.regime.permits_unknown();
+    let is_phone = kind == ContactKind::Phone;
+    let may = |id| !is_phone || if permits_unknown { plausible(id) } else { in_e164_range(id) };
+    // The range is longer than what is asked about at once: both ends tell.
+    let in_range = |first, last| {
+        let [first, last] = [first, last].map(in_e164_range);
+        (first == last).then_some(first)
+    };
+    let may_all = |first, last| match (is_phone, permits_unknown) {
+        (false, _) => Some(true),
+        (true, true) => plausible_throughout(first, last),
+        (true, false) => in_range(first, last),
+    };
+    let plane = planes.plane(PlaneRole::Verdict);
+    Screen { plane, permits_members: !permits_unknown, may_all, may }.screen(audience)
 }
 
 fn permitted_of(

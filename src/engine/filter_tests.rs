@@ -32,7 +32,7 @@ const IMPLAUSIBLE: u64 = 999_999_999_999;
 
 /// A view in which nobody is known, and one contact of each kind was erased: by
 /// the brand, and by all brands.
-fn view() -> View {
+pub(super) fn view() -> View {
     let policy = Policy::read(STARTER, Names::default()).unwrap();
     let brand = policy.brand("main").unwrap();
     let secret = Secret::from_bytes(&[7; Secret::BYTES]).unwrap();
@@ -60,7 +60,12 @@ fn view() -> View {
 }
 
 /// A question about one scope of each regime, in this order.
-fn question(view: &View, kind: ContactKind, regimes: &[Regime], reasons: bool) -> Question {
+pub(super) fn question(
+    view: &View,
+    kind: ContactKind,
+    regimes: &[Regime],
+    reasons: bool,
+) -> Question {
     let channel = if kind == ContactKind::Email { "email" } else { "sms" };
     let channel = view.policy.names().channel(channel).unwrap();
     let position = |regime: &Regime| {

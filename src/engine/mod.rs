@@ -5,6 +5,9 @@
 //! that index planes. Neither knows what a scope, a consent event or a store is.
 
 pub mod audience;
+mod audience_screen;
+#[cfg(test)]
+mod audience_tests;
 pub mod directory;
 mod directory_bucket;
 pub mod erased;

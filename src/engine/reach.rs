@@ -144,7 +144,7 @@ fn ones(words: &[u64]) -> u64 {
 }
 
 /// Hands over the members of a page as a bitset: its own, or one made for it.
-fn with_words(page: &Page, mut take: impl FnMut(&Words)) {
+pub(super) fn with_words(page: &Page, mut take: impl FnMut(&Words)) {
     if let Form::Dense(words) = page.form() {
         return take(words);
     }

@@ -13,7 +13,7 @@ use crate::{
     caps,
     domain::{contact::ContactKind, reason::Reason},
     engine::{
-        audience::{self, AudienceError, read_audience},
+        audience::{self, AudienceError},
         filter::{FilterError, Session, Verdicts},
         lines::count_lines,
         view::View,
@@ -269,9 +269,7 @@ impl Stream<'_> {
         })?;
         let session = &mut self.session;
         let verdicts = if !batch.roaring.is_empty() {
-            let audience =
-                read_audience(&batch.roaring, caps::AUDIENCE_MEMBERS).map_err(bad_audience)?;
-            session.filter_audience(view, &question, &audience)
+            session.filter_roaring(view, &question, &batch.roaring, caps::AUDIENCE_MEMBERS)
         } else {
             if !batch.phones.is_empty() {
                 session.read_ids(batch.phones.iter(), &question, view);
@@ -289,6 +287,7 @@ impl Stream<'_> {
                 "the stream has more contacts than it can remember; go on in a new stream"
                     .to_owned(),
             ),
+            FilterError::Audience(error) => bad_audience(error),
             FilterError::Contradiction | FilterError::NoScope => {
                 tracing::error!(?error, "a batch could not be decided on");
                 (BatchErrorCode::Internal, "", "the server failed; nothing is permitted".to_owned())

@@ -265,6 +265,19 @@ pub fn plausible(number: u64) -> bool {
         .is_some_and(|plan| plan.lengths >> (digits - plan.code_digits()) & 1 == 1)
 }
 
+/// Whether all numbers from one to another are [`plausible`], or none; nothing if it takes a look
+/// at each. Numbers of one length that begin with the same three digits are alike.
+#[must_use]
+pub fn plausible_throughout(first: u64, last: u64) -> Option<bool> {
+    if last < 10u64.pow(MIN_DIGITS - 1) || first >= 10u64.pow(MAX_DIGITS) {
+        return Some(false);
+    }
+    let digits = first.checked_ilog10()?;
+    let tail = 10u64.pow(digits.checked_sub(2)?);
+    let alike = last.ilog10() == digits && first / tail == last / tail;
+    alike.then(|| plausible(first))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -316,6 +329,24 @@ mod tests {
         ] {
             assert_eq!((in_e164_range(number), plausible(number)), (in_range, known), "{number}");
         }
+    }
+
+    #[test]
+    fn a_range_is_plausible_throughout_if_it_says_so() {
+        let mut told = 0;
+        for power in 0..=15 {
+            let ten = 10_u64.pow(power);
+            for first in [ten.saturating_sub(40_000), ten, 905_321_234_567 % (90 * ten), 21 * ten] {
+                let last = first + 65_535;
+                let found = plausible_throughout(first, last);
+                let numbers = (first..=last).step_by(101).chain([last]);
+                for number in numbers.filter(|_| found.is_some()) {
+                    assert_eq!(Some(plausible(number)), found, "{number}");
+                }
+                told += usize::from(found.is_some());
+            }
+        }
+        assert!(told > 32, "{told}");
     }
 
     /// What the short cut through `valid_block` needs: it never says more than `valid`.
