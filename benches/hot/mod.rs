@@ -10,7 +10,7 @@
     reason = "a bench that goes wrong must stop"
 )]
 
-mod data;
+pub mod data;
 
 use std::hint::black_box;
 

@@ -42,7 +42,12 @@ pub(super) struct Screened {
 impl<Whole: Fn(u64, u64) -> Option<bool>, Each: Fn(u64) -> bool> Screen<'_, Whole, Each> {
     /// Screens an audience, of which the members were counted already.
     pub(super) fn screen(&self, audience: &[u8]) -> Result<Screened, AudienceError> {
-        let mut answer = Answer::of_about(audience.len());
+        let mut containers = 0;
+        for_each_container(audience, |_, _| {
+            containers += 1;
+            Ok(())
+        })?;
+        let mut answer = Answer::with_room(containers, audience.len());
         let mut members = 0;
         let mut made = Vec::new();
         for_each_container(audience, |index, container| {
@@ -183,12 +188,19 @@ struct Answer {
 }
 
 impl Answer {
-    fn of_about(size: usize) -> Answer {
-        let mut bytes = Vec::with_capacity(size);
+    /// Room for as much as an audience of arrays and bitsets can leave.
+    fn with_room(containers: usize, audience: usize) -> Answer {
+        let mut bytes = Vec::with_capacity(audience + 8 * containers);
         bytes.extend_from_slice(&[0; 8]);
-        let data = Vec::with_capacity(size);
-        let (heads, starts) = (Vec::new(), Vec::new());
-        Answer { bytes, permitted: 0, maps: 0, high: 0, heads, starts, data }
+        Answer {
+            bytes,
+            permitted: 0,
+            maps: 0,
+            high: 0,
+            heads: Vec::with_capacity(4 * containers),
+            starts: Vec::with_capacity(containers),
+            data: Vec::with_capacity(audience),
+        }
     }
 
     /// Comes to a container, which may be the first of another 32-bit bitmap.

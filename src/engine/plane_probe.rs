@@ -44,7 +44,7 @@ impl Plane {
     /// answer for a whole one could permit a refused contact (A1).
     pub fn probe(&self, ids: &[u64], out: &mut [u64]) {
         assert_eq!(out.len(), ids.len().div_ceil(GROUP), "one bit of answer for each ID");
-        for (group, word) in ids.chunks(GROUP).zip(out) {
+        for (at, (group, word)) in ids.chunks(GROUP).zip(out).enumerate() {
             // The IDs themselves come in bursts, a group at a time, that the CPU's own prefetcher
             // does not follow among the random lines in between.
             for line in 0..GROUP / IDS_PER_LINE {
@@ -55,6 +55,7 @@ impl Plane {
             let (front, back) =
                 (&group[..group.len().min(2)], &group[group.len().saturating_sub(2)..]);
             *word = if in_one_page(front) && in_one_page(back) {
+                self.ask_ahead(&ids[at * GROUP + group.len()..]);
                 self.probe_runs(group)
             } else if let Some(group) = group.first_chunk() {
                 self.probe_mixed(group)
@@ -64,6 +65,32 @@ impl Plane {
                 whole[..group.len()].copy_from_slice(group);
                 self.probe_mixed(&whole) & ((1 << group.len()) - 1)
             };
+        }
+    }
+
+    /// Asks for what the next groups of a sorted list will need, a step further on each time: the
+    /// bucket of the group after the next, then the page where the next group ends.
+    #[inline(always)]
+    fn ask_ahead(&self, rest: &[u64]) {
+        if let Some(&id) = rest.get(2 * GROUP - 1) {
+            let (leaf, fraction) = self.leaf(id >> 16);
+            prefetch(leaf.home(fraction));
+        }
+        if let Some(&id) = rest.get(GROUP - 1) {
+            let (leaf, fraction) = self.leaf(id >> 16);
+            let (page, _) = find_in(leaf.home(fraction), id >> 16);
+            let low = id as u16;
+            match page.form() {
+                Form::Dense(words) => prefetch(word_of(words, id)),
+                Form::Thin(slice) => {
+                    prefetch(slice.as_ptr());
+                    // Values are spread evenly, more or less.
+                    let about = (usize::from(low) * page.code()) >> 16;
+                    prefetch(slice.as_ptr().wrapping_add(about));
+                    prefetch(slice.as_ptr().wrapping_add(about + WINDOW));
+                }
+                Form::Inline(_) => {}
+            }
         }
     }
 
@@ -125,6 +152,8 @@ impl Plane {
         let mut pages: [&Page; GROUP] = from_fn(|at| {
             let (page, settled) = find_in(buckets[at], ids[at] >> 16);
             astray |= u64::from(!settled) << at;
+            // The next bucket, should it be asked; past the end of a leaf the wrong line comes.
+            prefetch(std::ptr::from_ref(buckets[at]).wrapping_add(usize::from(!settled)));
             words[at] = aim(page, ids[at], at, &mut thin);
             page
         });
