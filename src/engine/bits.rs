@@ -207,15 +207,14 @@ fn new_chunk() -> NonNull<Header> {
         use rustix::mm::{Advice, madvise};
         // SAFETY: the advice concerns memory of our own and changes nothing that it holds. A
         // kernel without huge pages refuses it, which does no harm.
-        drop(unsafe { madvise(chunk.as_ptr().cast(), CHUNK, Advice::LinuxHugepage) });
+        let _refused = unsafe { madvise(chunk.as_ptr().cast(), CHUNK, Advice::LinuxHugepage) };
     }
     let chunk = chunk.cast::<Header>();
     // Lower slots are used first, as they lie on memory that is in use already.
-    let free = Free { slots: std::array::from_fn(|at| (SLOTS - 1 - at) as u8), len: SLOTS, place: 0 };
-    let header = Header {
-        counts: std::array::from_fn(|_| AtomicU32::new(0)),
-        free: UnsafeCell::new(free),
-    };
+    let free =
+        Free { slots: std::array::from_fn(|at| (SLOTS - 1 - at) as u8), len: SLOTS, place: 0 };
+    let header =
+        Header { counts: std::array::from_fn(|_| AtomicU32::new(0)), free: UnsafeCell::new(free) };
     // SAFETY: the chunk has room for a header at its beginning, and nobody knows it yet.
     unsafe { chunk.write(header) };
     chunk
@@ -223,12 +222,13 @@ fn new_chunk() -> NonNull<Header> {
 
 /// The chunk that a bitset lies in.
 fn header(words: NonNull<Words>) -> NonNull<Header> {
-    words.map_addr(|address| {
-        // A bitset is never at the beginning of a chunk, so this leaves the chunk's own address,
-        // which is not 0.
-        std::num::NonZero::new(address.get() & !(CHUNK - 1)).unwrap_or(address)
-    })
-    .cast()
+    words
+        .map_addr(|address| {
+            // A bitset is never at the beginning of a chunk, so this leaves the chunk's own address,
+            // which is not 0.
+            std::num::NonZero::new(address.get() & !(CHUNK - 1)).unwrap_or(address)
+        })
+        .cast()
 }
 
 /// The number of the slot at an address.

@@ -8,6 +8,7 @@ pub mod audience;
 mod audience_screen;
 #[cfg(test)]
 mod audience_tests;
+mod bits;
 pub mod directory;
 mod directory_bucket;
 pub mod erased;

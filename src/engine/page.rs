@@ -11,7 +11,7 @@
 //! | up to [`DENSE_MIN`] − 1 | thin: sorted values behind a small index (`page_thin`) |
 //! | from [`DENSE_MIN`] | dense: a bitset of 8 KiB |
 //!
-//! What a pointer leads to is an `Arc` that is shared between versions of a plane.
+//! What a pointer leads to is shared between versions of a plane: an `Arc`, or [`Bits`].
 
 #![allow(
     clippy::indexing_slicing,
@@ -22,6 +22,7 @@ use std::mem::ManuallyDrop;
 use std::ptr;
 use std::sync::Arc;
 
+use super::bits::Bits;
 use super::page_thin;
 
 pub use super::page_bytes::PageError;
@@ -57,7 +58,7 @@ union Body {
     inline: [u16; INLINE_MAX],
     /// From `Arc<[u16]>::into_raw`; the length is `page_thin::slice_len(count)`.
     thin: *const u16,
-    /// From `Arc<Words>::into_raw`.
+    /// From `Bits::into_raw`.
     dense: *const Words,
 }
 
@@ -69,8 +70,8 @@ pub(super) enum Form<'a> {
     Dense(&'a Words),
 }
 
-// SAFETY: a page owns one strong reference to immutable data (`Arc<[u16]>` or `Arc<Words>`, both
-// Send and Sync), or plain integers; it is an `Arc` in a smaller space.
+// SAFETY: a page owns one strong reference to immutable data (`Arc<[u16]>` or `Bits`, both Send
+// and Sync), or plain integers; it is such a reference in a smaller space.
 unsafe impl Send for Page {}
 // SAFETY: as above; through `&Page` the data is only read.
 unsafe impl Sync for Page {}
@@ -101,26 +102,26 @@ impl Page {
                 for &low in values {
                     words[usize::from(low >> 6)] |= 1 << (low & 63);
                 }
-                Page::from_words(index, values.len(), Arc::new(words))
+                Page::from_words(index, values.len(), Bits::copy_of(&words))
             }
         }
     }
 
     /// The dense page of `words`, which hold `count` bits; `count` is at least [`DENSE_MIN`].
-    pub(super) fn from_words(index: u64, count: usize, words: Arc<Words>) -> Page {
+    pub(super) fn from_words(index: u64, count: usize, words: Bits) -> Page {
         debug_assert!(count >= DENSE_MIN);
-        Page { head: head(index, count), body: Body { dense: Arc::into_raw(words) } }
+        Page { head: head(index, count), body: Body { dense: words.into_raw() } }
     }
 
     /// Takes the bitset out of a dense page; gives any other page back.
-    pub(super) fn into_words(self) -> Result<Arc<Words>, Page> {
+    pub(super) fn into_words(self) -> Result<Bits, Page> {
         if self.code() < DENSE_MIN {
             return Err(self);
         }
         let page = ManuallyDrop::new(self);
         // SAFETY: a code of DENSE_MIN or more means that `dense` is live and came from
-        // `Arc::into_raw`; the page is not dropped, so its reference moves to the result.
-        Ok(unsafe { Arc::from_raw(page.body.dense) })
+        // `Bits::into_raw`; the page is not dropped, so its reference moves to the result.
+        Ok(unsafe { Bits::from_raw(page.body.dense) })
     }
 
     /// Page index: the upper 48 bits of the members' contact IDs.
@@ -158,9 +159,9 @@ impl Page {
     pub(super) fn form(&self) -> Form<'_> {
         let count = self.code();
         if count >= DENSE_MIN {
-            // SAFETY: the count says that `dense` is live; it points into an Arc of which this
+            // SAFETY: the count says that `dense` is live; it points to bits of which this
             // page owns a strong reference, so it lives as long as `self`, and shared data is
-            // never written (`Arc::make_mut` in `page_edit` takes the page by value).
+            // never written (`Bits::make_mut` in `page_edit` takes the page by value).
             Form::Dense(unsafe { &*self.body.dense })
         } else if count > INLINE_MAX {
             // SAFETY: the count says that `thin` is live, and `from_values` made the slice with
@@ -197,7 +198,7 @@ impl Page {
     /// count in full for every plane that holds them.
     pub fn heap_bytes(&self) -> usize {
         match self.form() {
-            Form::Dense(words) => arc_bytes(size_of_val(words), align_of::<u64>()),
+            Form::Dense(_) => Bits::BYTES,
             Form::Thin(slice) => arc_bytes(size_of_val(slice), align_of::<u16>()),
             Form::Inline(_) => 0,
         }
@@ -206,7 +207,7 @@ impl Page {
     /// The address whose cache line a clone of this page will write: the reference count.
     pub(super) fn counter(&self) -> *const u8 {
         match self.form() {
-            Form::Dense(words) => words.as_ptr().cast::<u8>().wrapping_sub(16),
+            Form::Dense(words) => Bits::counter(words),
             Form::Thin(slice) => slice.as_ptr().cast::<u8>().wrapping_sub(16),
             Form::Inline(_) => ptr::null(),
         }
@@ -232,8 +233,10 @@ impl Clone for Page {
     fn clone(&self) -> Page {
         let count = self.code();
         if count >= DENSE_MIN {
-            // SAFETY: `dense` is live, came from `Arc::into_raw`, and `self` holds a reference.
-            unsafe { Arc::increment_strong_count(self.body.dense) };
+            // SAFETY: `dense` is live, came from `Bits::into_raw`, and `self` holds a reference,
+            // which is not dropped here.
+            let bits = ManuallyDrop::new(unsafe { Bits::from_raw(self.body.dense) });
+            std::mem::forget(Bits::clone(&bits));
         } else if count > INLINE_MAX {
             // SAFETY: `thin` is live, came from `Arc::into_raw` of a slice of this length, and
             // `self` holds a reference.
@@ -247,9 +250,9 @@ impl Drop for Page {
     fn drop(&mut self) {
         let count = self.code();
         if count >= DENSE_MIN {
-            // SAFETY: `dense` is live and came from `Arc::into_raw`; this page's own reference
+            // SAFETY: `dense` is live and came from `Bits::into_raw`; this page's own reference
             // ends here, and nothing reads the page afterwards.
-            unsafe { Arc::decrement_strong_count(self.body.dense) };
+            drop(unsafe { Bits::from_raw(self.body.dense) });
         } else if count > INLINE_MAX {
             // SAFETY: as above, for a slice of the length that the count gives.
             unsafe { Arc::decrement_strong_count(thin_slice(self.body.thin, count)) };

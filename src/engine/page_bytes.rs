@@ -6,8 +6,7 @@
 //! else is damage). Layout, little-endian: `u32` cookie 12346, `u32` container count 1, `u16`
 //! key 0, `u16` count − 1, `u32` offset 16, then up to 4,096 ascending `u16`, or 1,024 words.
 
-use std::sync::Arc;
-
+use super::bits::Bits;
 use super::page::{DENSE_MIN, Form, MAX_PAGE_INDEX, PAGE_IDS, Page};
 
 /// Cookie of a portable Roaring bitmap without run containers.
@@ -110,7 +109,7 @@ fn from_bitset(index: u64, count: usize, data: &[u8]) -> Result<Page, PageError>
     if found != count {
         return Err(PageError::Count(count, found));
     }
-    Ok(Page::from_words(index, count, Arc::new(words)))
+    Ok(Page::from_words(index, count, Bits::copy_of(&words)))
 }
 
 fn from_array(index: u64, data: &[u8]) -> Result<Page, PageError> {

@@ -5,8 +5,6 @@
     reason = "hot path of bulk changes: a u16 shifted by 6 always indexes the 1,024 words"
 )]
 
-use std::sync::Arc;
-
 use super::page::{DENSE_MIN, Page, Values, Words};
 
 /// Buffers that outlive one page, so that bulk changes do not allocate for each.
@@ -29,7 +27,7 @@ impl Page {
         let before = if self.is_free() { 0 } else { self.len() };
         match std::mem::replace(self, Page::FREE).into_words() {
             Ok(mut words) => {
-                let after = before.wrapping_add_signed(flip(Arc::make_mut(&mut words), changes));
+                let after = before.wrapping_add_signed(flip(words.make_mut(), changes));
                 *self = if after >= DENSE_MIN {
                     Page::from_words(index, after, words)
                 } else {
