@@ -167,10 +167,10 @@ fn choose(bits: u64, refused: u8) -> [[u8; 8]; 8] {
     const OWN_BIT: u64 = u64::from_le_bytes([1, 2, 4, 8, 16, 32, 64, 128]);
     bits.to_le_bytes().map(|bits| {
         // Eight copies of the byte, in each of them another bit, moved to the lowest place.
-        let own = u64::from(bits) * EACH & OWN_BIT;
-        let ones = (own + EACH * 0x7F) >> 7 & EACH;
-        (EACH * u64::from(refused) ^ ones * u64::from(refused ^ Reason::Permitted as u8))
-            .to_le_bytes()
+        let own = (u64::from(bits) * EACH) & OWN_BIT;
+        let ones = ((own + EACH * 0x7F) >> 7) & EACH;
+        let [refused, flips] = [refused, refused ^ Reason::Permitted as u8].map(u64::from);
+        ((EACH * refused) ^ (ones * flips)).to_le_bytes()
     })
 }
 

@@ -39,6 +39,11 @@ const FULL: usize = 3;
 #[repr(align(64))]
 pub(super) struct Bucket([Page; SLOTS]);
 
+impl Bucket {
+    /// A bucket without pages.
+    pub(super) const FREE: Bucket = Bucket([Page::FREE; SLOTS]);
+}
+
 /// A small hash table of pages. There is always a bucket, and always a free slot.
 #[derive(Clone)]
 pub(super) struct Leaf {
@@ -86,7 +91,7 @@ impl Leaf {
     /// A leaf without pages, roomy enough for `pages` of them.
     pub(super) fn with_room(pages: usize) -> Leaf {
         let len = pages.div_ceil(FULL).max(1);
-        Leaf { buckets: (0..len).map(|_| Bucket([Page::FREE; SLOTS])).collect(), pages: 0 }
+        Leaf { buckets: (0..len).map(|_| Bucket::FREE).collect(), pages: 0 }
     }
 
     /// Number of pages.

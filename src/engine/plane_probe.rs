@@ -10,8 +10,6 @@
     reason = "hot path: positions count up to the length of a group, or come from `step`"
 )]
 
-use std::array::from_fn;
-
 use super::page::{Form, Page, Words};
 use super::page_thin::{self, WINDOW};
 use super::plane::Plane;
@@ -28,6 +26,8 @@ const IDS_PER_LINE: usize = 8;
 /// 100 KB of it, which stay in the cache.
 const LONG_ROOT: usize = 64;
 
+/// Stands for a bucket not found yet.
+static NO_BUCKET: Bucket = Bucket::FREE;
 /// Stands for a page without members.
 static NO_PAGE: Page = Page::FREE;
 /// Stands for the window of a page that is not thin. It reaches every value, and is not looked at.
@@ -135,12 +135,13 @@ impl Plane {
                 prefetch(self.leaf(id >> 16).0);
             }
         }
-        let buckets: [&Bucket; GROUP] = from_fn(|at| {
+        // Loops over arrays that are there already: `from_fn` calls its closure once an ID.
+        let mut buckets: [&Bucket; GROUP] = [&NO_BUCKET; GROUP];
+        for at in 0..GROUP {
             let (leaf, fraction) = self.leaf(ids[at] >> 16);
-            let bucket = leaf.home(fraction);
-            prefetch(bucket);
-            bucket
-        });
+            buckets[at] = leaf.home(fraction);
+            prefetch(buckets[at]);
+        }
 
         // Every look-up ends with a bit of some word, but for those in thin pages (`thin`). Pages
         // outside their home bucket are set aside (`astray`), and then followed from bucket to
@@ -149,14 +150,15 @@ impl Plane {
         let mut thin = 0_u64;
         let mut astray = 0_u64;
         let mut words = [&KNOWN[0]; GROUP];
-        let mut pages: [&Page; GROUP] = from_fn(|at| {
+        let mut pages = [&NO_PAGE; GROUP];
+        for at in 0..GROUP {
             let (page, settled) = find_in(buckets[at], ids[at] >> 16);
             astray |= u64::from(!settled) << at;
             // The next bucket, should it be asked; past the end of a leaf the wrong line comes.
             prefetch(std::ptr::from_ref(buckets[at]).wrapping_add(usize::from(!settled)));
             words[at] = aim(page, ids[at], at, &mut thin);
-            page
-        });
+            pages[at] = page;
+        }
         let mut distance = 0;
         while astray != 0 {
             // Every leaf has a bucket with a free slot, so this ends.
@@ -176,23 +178,23 @@ impl Plane {
             astray = farther;
         }
 
-        let windows: Option<[&[u16; WINDOW]; GROUP]> = (thin != 0).then(|| {
-            from_fn(|at| match pages[at].form() {
-                Form::Thin(slice) => {
+        let mut windows = [&NO_VALUES; GROUP];
+        if thin != 0 {
+            for at in 0..GROUP {
+                if let Form::Thin(slice) = pages[at].form() {
                     let window = page_thin::window(slice, pages[at].code(), ids[at] as u16);
                     prefetch(window);
                     prefetch(&window[WINDOW - 1]);
-                    window
+                    windows[at] = window;
                 }
-                _ => &NO_VALUES,
-            })
-        });
+            }
+        }
 
         let mut answer = 0;
         for at in (0..GROUP).rev() {
             answer = answer << 1 | *words[at] >> (ids[at] & 63) & 1;
         }
-        if let Some(windows) = windows {
+        if thin != 0 {
             let mut hits = 0;
             for at in 0..GROUP {
                 let low = ids[at] as u16;
