@@ -1,0 +1,86 @@
+//! A report as data: what it says, apart from how it is shown. One document is
+//! printed as a table, as JSON, or as a page for the browser.
+
+/// A report.
+#[derive(Clone, Debug, Default)]
+pub struct Document {
+    /// The heading.
+    pub title: String,
+    /// What the numbers depend on: machine, commit, settings, population.
+    pub facts: Vec<Fact>,
+    /// The findings, in the order in which they are shown.
+    pub parts: Vec<Part>,
+    /// Whether every answer was right and every claim holds.
+    pub holds: bool,
+}
+
+/// One thing that the numbers depend on.
+#[derive(Clone, Debug)]
+pub struct Fact {
+    /// What it is called, such as `batch size`.
+    pub name: String,
+    /// Its value, with its unit.
+    pub value: String,
+}
+
+/// One piece of a report.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// Rows under column headings.
+    Table(Table),
+    /// Lines over two axes.
+    Plot(Plot),
+    /// A sentence or more.
+    Note(String),
+}
+
+/// Rows under column headings.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    /// What the rows are.
+    pub caption: String,
+    /// The headings, with units.
+    pub columns: Vec<String>,
+    /// As many cells a row as there are columns.
+    pub rows: Vec<Vec<Cell>>,
+}
+
+/// A value in a table.
+#[derive(Clone, Debug)]
+pub enum Cell {
+    /// Words.
+    Text(String),
+    /// A number, shown with about three significant digits.
+    Number(f64),
+}
+
+/// Lines over two axes.
+#[derive(Clone, Debug)]
+pub struct Plot {
+    /// What the lines show.
+    pub caption: String,
+    /// The horizontal axis.
+    pub x: Axis,
+    /// The vertical axis.
+    pub y: Axis,
+    /// The lines.
+    pub series: Vec<Series>,
+}
+
+/// An axis of a plot.
+#[derive(Clone, Debug)]
+pub struct Axis {
+    /// What it measures, with its unit.
+    pub label: String,
+    /// Whether it counts by powers.
+    pub logarithmic: bool,
+}
+
+/// A line of a plot.
+#[derive(Clone, Debug)]
+pub struct Series {
+    /// What it is called in the legend.
+    pub name: String,
+    /// Its points, by ascending x.
+    pub points: Vec<(f64, f64)>,
+}
