@@ -5,8 +5,9 @@
 //! reasons are all verified before a caller sees a verdict.
 
 use bytes::Bytes;
+use roaring::RoaringTreemap;
 
-use super::ClientError;
+use super::{ClientError, audience};
 use crate::proto::v1::{AnswerForm, BatchAnswer, Reason, Revision, ScopeAnswer};
 
 const BITS: usize = 8;
@@ -29,18 +30,26 @@ pub struct Verdicts {
 pub struct ScopeVerdicts {
     permitted_count: usize,
     permitted: Bytes,
+    /// What `permitted` stands for where the batch was an audience.
+    members: Option<RoaringTreemap>,
     reasons: Bytes,
 }
 
 /// The verdicts in a scope that was not asked about.
-static NOBODY: ScopeVerdicts =
-    ScopeVerdicts { permitted_count: 0, permitted: Bytes::new(), reasons: Bytes::new() };
+static NOBODY: ScopeVerdicts = ScopeVerdicts {
+    permitted_count: 0,
+    permitted: Bytes::new(),
+    members: None,
+    reasons: Bytes::new(),
+};
 
-/// What a stream was opened with, and so what its answers must be.
+/// What was asked, and so what its answer must be.
 #[derive(Clone, Copy)]
-pub(super) struct Due {
+pub(super) struct Due<'a> {
     pub scopes: usize,
     pub form: AnswerForm,
+    /// The members, where the batch is an audience.
+    pub audience: Option<&'a RoaringTreemap>,
 }
 
 impl Verdicts {
@@ -49,7 +58,7 @@ impl Verdicts {
         answer: BatchAnswer,
         batch_id: u64,
         recipients: usize,
-        due: Due,
+        due: Due<'_>,
     ) -> Result<Self, ClientError> {
         if answer.batch_id != batch_id {
             return Err(contract(format!(
@@ -69,12 +78,19 @@ impl Verdicts {
         }
         let verified = |(at, scope): (usize, ScopeAnswer)| {
             let stated_recipients = scope.recipients as usize;
-            let verdicts = ScopeVerdicts {
+            let mut verdicts = ScopeVerdicts {
                 permitted_count: scope.permitted_count as usize,
                 permitted: scope.permitted,
+                members: None,
                 reasons: scope.reasons,
             };
-            match verdicts.fault(recipients, stated_recipients, due.form) {
+            if due.audience.is_some() {
+                verdicts.members =
+                    Some(audience::read(&verdicts.permitted).map_err(|fault| {
+                        contract(format!("batch {batch_id}, scope {at}: {fault}"))
+                    })?);
+            }
+            match verdicts.fault(recipients, stated_recipients, due) {
                 None => Ok(verdicts),
                 Some(fault) => Err(contract(format!("batch {batch_id}, scope {at}: {fault}"))),
             }
@@ -120,17 +136,32 @@ impl ScopeVerdicts {
         self.permitted_count
     }
 
-    /// One bit a recipient, least significant first, as the server sent them.
+    /// One bit a recipient, least significant first, as the server sent them;
+    /// none for an audience, whose answer is
+    /// [`permitted_members`](Self::permitted_members).
     #[must_use]
     pub fn permitted_bits(&self) -> &[u8] {
-        &self.permitted
+        if self.members.is_some() { &[] } else { &self.permitted }
     }
 
-    /// Whether the message may go to recipient `index`. Nobody beyond the
-    /// batch is permitted.
+    /// The permitted members, where the batch was an audience.
+    #[must_use]
+    pub fn permitted_members(&self) -> Option<&RoaringTreemap> {
+        self.members.as_ref()
+    }
+
+    /// Whether the message may go to recipient `index` of a column or of lines.
+    /// Nobody beyond the batch is permitted.
     #[must_use]
     pub fn is_permitted(&self, index: usize) -> bool {
-        self.permitted.get(index / BITS).is_some_and(|byte| byte >> (index % BITS) & 1 == 1)
+        self.permitted_bits().get(index / BITS).is_some_and(|byte| byte >> (index % BITS) & 1 == 1)
+    }
+
+    /// The reasons of all recipients, a byte each, as the server sent them; of
+    /// an audience in ascending order of its members.
+    #[must_use]
+    pub fn reasons(&self) -> &[u8] {
+        &self.reasons
     }
 
     /// The reason for recipient `index`; `REASON_UNSPECIFIED` where the stream
@@ -142,10 +173,24 @@ impl ScopeVerdicts {
     }
 
     /// What is wrong with the answer, if anything.
-    fn fault(&self, due: usize, stated_recipients: usize, form: AnswerForm) -> Option<String> {
+    fn fault(&self, due: usize, stated_recipients: usize, asked: Due<'_>) -> Option<String> {
         if stated_recipients != due {
             return Some(format!("{due} recipients asked, {stated_recipients} answered"));
         }
+        let reasons_due = if asked.form == AnswerForm::Reasons { due } else { 0 };
+        if self.reasons.len() != reasons_due {
+            return Some(format!("{} reasons for {reasons_due}", self.reasons.len()));
+        }
+        match (asked.audience, &self.members) {
+            (Some(audience), Some(permitted)) => {
+                audience::fault(audience, permitted, self.permitted_count, &self.reasons)
+            }
+            _ => self.bits_fault(due),
+        }
+    }
+
+    /// What is wrong with the bits, if anything.
+    fn bits_fault(&self, due: usize) -> Option<String> {
         if self.permitted.len() != due.div_ceil(BITS) {
             return Some(format!("{} bytes of bits for {due} recipients", self.permitted.len()));
         }
@@ -157,10 +202,6 @@ impl ScopeVerdicts {
         let ones = self.permitted.iter().map(|byte| byte.count_ones() as usize).sum::<usize>();
         if ones != self.permitted_count {
             return Some(format!("{ones} bits are set, permitted_count {}", self.permitted_count));
-        }
-        let reasons_due = if form == AnswerForm::Reasons { due } else { 0 };
-        if self.reasons.len() != reasons_due {
-            return Some(format!("{} reasons for {reasons_due}", self.reasons.len()));
         }
         let disagrees = |(index, reason): (usize, &u8)| {
             self.is_permitted(index) != (i32::from(*reason) == Reason::Permitted as i32)
@@ -197,8 +238,8 @@ mod tests {
         BatchAnswer { batch_id: 7, scopes, ..Default::default() }
     }
 
-    const BITS_DUE: Due = Due { scopes: 1, form: AnswerForm::PermittedBits };
-    const REASONS_DUE: Due = Due { scopes: 1, form: AnswerForm::Reasons };
+    const BITS_DUE: Due<'_> = Due { scopes: 1, form: AnswerForm::PermittedBits, audience: None };
+    const REASONS_DUE: Due<'_> = Due { form: AnswerForm::Reasons, ..BITS_DUE };
 
     fn bits(answer: BatchAnswer, recipients: usize) -> Result<Verdicts, ClientError> {
         Verdicts::verify(answer, 7, recipients, BITS_DUE)
@@ -264,5 +305,41 @@ mod tests {
         let verdicts = reasons(answer(1, 0, &[0], &[200]), 1).unwrap();
         assert!(!verdicts.scope(0).is_permitted(0));
         assert_eq!(verdicts.scope(0).reason(0), Reason::Unspecified);
+    }
+
+    /// Asks about the members 3, 70,000 and 2^40 and verifies this answer.
+    fn audience(permitted: &[u64], count: u32, reasons: &[u8]) -> Result<Verdicts, ClientError> {
+        let asked = RoaringTreemap::from_iter([3, 70_000, 1 << 40]);
+        let mut bytes = Vec::new();
+        RoaringTreemap::from_iter(permitted).serialize_into(&mut bytes).unwrap();
+        let due = if reasons.is_empty() { BITS_DUE } else { REASONS_DUE };
+        let due = Due { audience: Some(&asked), ..due };
+        Verdicts::verify(answer(3, count, &bytes, reasons), 7, 3, due)
+    }
+
+    #[test]
+    fn an_audience_is_answered_by_its_permitted_members() {
+        let verdicts = audience(&[3, 1 << 40], 2, &[PERMITTED, NO_CONSENT, PERMITTED]).unwrap();
+        let members = verdicts.scope(0).permitted_members().unwrap();
+        assert_eq!(members.iter().collect::<Vec<_>>(), [3, 1 << 40]);
+        assert_eq!(verdicts.scope(0).reason(1), Reason::NoConsent);
+        // The bytes of a bitmap are no bits of recipients.
+        assert!((0..1000).all(|index| !verdicts.scope(0).is_permitted(index)));
+        assert_eq!(audience(&[], 0, &[]).unwrap().scope(0).permitted_count(), 0);
+    }
+
+    #[test]
+    fn every_mismatch_of_an_audience_is_an_error() {
+        assert!(audience(&[4], 1, &[]).is_err(), "nobody asked about 4");
+        assert!(audience(&[3], 2, &[]).is_err(), "permitted count");
+        assert!(audience(&[3], 1, &[PERMITTED, NO_CONSENT]).is_err(), "too few reasons");
+        let swapped = audience(&[3], 1, &[NO_CONSENT, PERMITTED, NO_CONSENT]);
+        assert!(swapped.is_err(), "the reasons permit somebody else");
+        assert!(audience(&[3], 1, &[PERMITTED, 0, NO_CONSENT]).is_err(), "no reason at all");
+        let due = Due { audience: Some(&RoaringTreemap::new()), ..BITS_DUE };
+        for bytes in [&[][..], &[1; 7], &[0; 9]] {
+            let error = Verdicts::verify(answer(0, 0, bytes, &[]), 7, 0, due);
+            assert!(error.is_err(), "no bitmap, or more than one");
+        }
     }
 }

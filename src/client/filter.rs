@@ -1,20 +1,21 @@
 //! A filter stream with several batches in flight.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
+use roaring::RoaringTreemap;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use super::{
-    Client, ClientError,
+    Audience, Client, ClientError,
     answer::{Due, Verdicts},
 };
 use crate::proto::{
     Fixed64Column,
     v1::{
-        FilterOptions, FilterRequest, FilterResponse, FilterSummary, RecipientBatch,
+        AnswerForm, FilterOptions, FilterRequest, FilterResponse, FilterSummary, RecipientBatch,
         filter_request, filter_response,
     },
 };
@@ -33,6 +34,8 @@ pub enum Recipients {
         /// How many.
         count: u32,
     },
+    /// Phones or contact IDs as a bitmap.
+    Roaring(Audience),
 }
 
 impl Recipients {
@@ -40,6 +43,7 @@ impl Recipients {
         match self {
             Self::Phones(values) | Self::ContactIds(values) => values.len(),
             Self::Lines { count, .. } => *count as usize,
+            Self::Roaring(audience) => audience.count as usize,
         }
     }
 
@@ -52,6 +56,10 @@ impl Recipients {
                 batch.lines = text;
                 batch.count = count;
             }
+            Self::Roaring(audience) => {
+                batch.roaring = audience.bytes;
+                batch.count = audience.count;
+            }
         }
         batch
     }
@@ -62,6 +70,8 @@ struct Pending<T> {
     tag: T,
     batch_id: u64,
     recipients: usize,
+    /// The members, if it is an audience.
+    audience: Option<Arc<RoaringTreemap>>,
 }
 
 /// One filter stream. Each batch carries a tag of the caller's, which comes
@@ -75,7 +85,8 @@ pub struct FilterStream<T> {
     requests: Option<mpsc::Sender<FilterRequest>>,
     responses: Streaming<FilterResponse>,
     pending: VecDeque<Pending<T>>,
-    due: Due,
+    scopes: usize,
+    form: AnswerForm,
     in_flight: usize,
     next_id: u64,
     /// Recipients in the answers so far.
@@ -94,7 +105,7 @@ impl<T> FilterStream<T> {
         options: FilterOptions,
         in_flight: usize,
     ) -> Result<Self, ClientError> {
-        let due = Due { scopes: options.scopes.len(), form: options.answer_form() };
+        let (scopes, form) = (options.scopes.len(), options.answer_form());
         // One slot more than batches, for the options: so that sending within
         // `in_flight` never has to wait.
         let (requests, outgoing) = mpsc::channel(in_flight.saturating_add(1));
@@ -106,11 +117,12 @@ impl<T> FilterStream<T> {
             requests: Some(requests),
             responses,
             pending: VecDeque::with_capacity(in_flight),
-            due,
+            scopes,
+            form,
             in_flight,
             next_id: 1,
             recipients: 0,
-            permitted: vec![0; due.scopes],
+            permitted: vec![0; scopes],
         })
     }
 
@@ -136,7 +148,12 @@ impl<T> FilterStream<T> {
         };
         let batch_id = self.next_id;
         self.next_id += 1;
-        self.pending.push_back(Pending { tag, batch_id, recipients: recipients.count() });
+        let audience = match &recipients {
+            Recipients::Roaring(audience) => Some(Arc::clone(&audience.members)),
+            _ => None,
+        };
+        let recipients_due = recipients.count();
+        self.pending.push_back(Pending { tag, batch_id, recipients: recipients_due, audience });
         let message = filter_request::Message::Batch(recipients.into_batch(batch_id));
         // Fails only if the server ended the stream; `next` then says why.
         let _ = requests.try_send(FilterRequest { message: Some(message) });
@@ -158,10 +175,14 @@ impl<T> FilterStream<T> {
         let response = self.responses.message().await?;
         match response.and_then(|response| response.message) {
             Some(filter_response::Message::Answer(answer)) => {
-                let Some(Pending { tag, batch_id, recipients }) = self.pending.pop_front() else {
+                let Some(Pending { tag, batch_id, recipients, audience }) =
+                    self.pending.pop_front()
+                else {
                     return Err(ClientError::Contract("an answer without a batch".to_owned()));
                 };
-                let verdicts = Verdicts::verify(answer, batch_id, recipients, self.due)?;
+                let due =
+                    Due { scopes: self.scopes, form: self.form, audience: audience.as_deref() };
+                let verdicts = Verdicts::verify(answer, batch_id, recipients, due)?;
                 self.recipients += verdicts.recipients() as u64;
                 for (sum, scope) in self.permitted.iter_mut().zip(verdicts.scopes()) {
                     *sum += scope.permitted_count() as u64;

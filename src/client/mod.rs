@@ -6,6 +6,7 @@
 //! error, and an error means: send to nobody that has no answer.
 
 mod answer;
+mod audience;
 mod error;
 mod filter;
 mod import;
@@ -16,6 +17,7 @@ use tonic::transport::{Channel, Endpoint};
 
 pub use self::{
     answer::{ScopeVerdicts, Verdicts},
+    audience::Audience,
     error::ClientError,
     filter::{FilterStream, Recipients},
     import::{Acknowledged, Counts, ImportStream},
@@ -28,10 +30,9 @@ use crate::proto::v1::{
 /// Where a server listens when nobody said otherwise.
 pub const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:50051";
 
-/// Largest message that is accepted, in bytes. The server's own messages stay
-/// below 4 MiB, but for the answers about audiences, which this client does not
-/// ask about; the margin lets a newer server add fields.
-const MAX_DECODED_BYTES: usize = 8 << 20;
+/// Largest message that is accepted, in bytes. The largest of the server's are
+/// answers about audiences, of 16 MiB; the margin lets a newer server add fields.
+const MAX_DECODED_BYTES: usize = 20 << 20;
 /// Largest message that is sent, in bytes: the server's cap.
 const MAX_ENCODED_BYTES: usize = 4 << 20;
 /// HTTP/2 flow-control window in bytes. The protocol's default of 64 KiB would
