@@ -84,3 +84,43 @@ pub struct Series {
     /// Its points, by ascending x.
     pub points: Vec<(f64, f64)>,
 }
+
+impl Document {
+    /// An empty report of a run that went well.
+    pub fn new(title: &str) -> Self {
+        Self { title: title.to_owned(), holds: true, ..Self::default() }
+    }
+
+    /// Adds a fact.
+    pub fn fact(&mut self, name: &str, value: impl ToString) {
+        self.facts.push(Fact { name: name.to_owned(), value: value.to_string() });
+    }
+}
+
+/// The label by which an axis of percentiles is known.
+const PERCENTILES: &str = "percentile";
+
+impl Axis {
+    /// Percentiles, spread so that the slowest calls can be seen: x is
+    /// 1/(1-p), so 10 stands for 90 % and 100 for 99 %.
+    pub fn percentiles() -> Self {
+        Self { label: PERCENTILES.to_owned(), logarithmic: true }
+    }
+
+    /// Whether ticks are shown as percentiles.
+    pub fn shows_percentiles(&self) -> bool {
+        self.logarithmic && self.label == PERCENTILES
+    }
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<f64> for Cell {
+    fn from(number: f64) -> Self {
+        Self::Number(number)
+    }
+}

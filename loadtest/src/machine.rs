@@ -1,45 +1,59 @@
 //! What the numbers were measured on: without it they mean nothing.
 
-use std::{fs, thread};
+use std::fs;
 
-use serde_json::{Value, json};
+use rustix::{
+    process::Pid,
+    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
+};
 
-/// The machine that this process runs on.
-pub struct Machine {
-    processor: String,
-    cores: usize,
-    memory_mib: u64,
-    kernel: String,
+use crate::failure::Failure;
+
+/// The commit that this program was built from.
+pub const COMMIT: &str = env!("LOADTEST_COMMIT");
+
+/// The machine that this process runs on, in one line; what cannot be known is
+/// left out.
+pub fn line() -> String {
+    let memory = value_of("/proc/meminfo", "MemTotal");
+    let memory = memory.split(' ').next().and_then(|kib| kib.parse::<u64>().ok());
+    // All of them, also those that this process keeps off.
+    let processors = read("/proc/cpuinfo");
+    let cores = processors.lines().filter(|line| line.starts_with("processor")).count();
+    let mut parts = vec![value_of("/proc/cpuinfo", "model name"), format!("{cores} cores")];
+    parts.extend(memory.map(|kib| format!("{} GiB", kib >> 20)));
+    parts.push(format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()));
+    parts.retain(|part| !part.is_empty());
+    parts.join(", ")
 }
 
-impl Machine {
-    /// Looks at this machine; what cannot be known is left empty.
-    pub fn look() -> Self {
-        let memory = value_of("/proc/meminfo", "MemTotal");
-        let memory_kib = memory.split(' ').next().and_then(|number| number.parse::<u64>().ok());
-        Self {
-            processor: value_of("/proc/cpuinfo", "model name"),
-            cores: thread::available_parallelism().map_or(0, usize::from),
-            memory_mib: memory_kib.unwrap_or_default() / 1024,
-            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
-        }
-    }
+/// The bytes of the largest cache; a common size where the system does not say.
+pub fn cache_bytes() -> usize {
+    const COMMON: usize = 32 << 20;
+    let sizes = (0..5).filter_map(|index| {
+        let text = read(&format!("/sys/devices/system/cpu/cpu0/cache/index{index}/size"));
+        text.trim().strip_suffix('K')?.parse::<usize>().ok()
+    });
+    sizes.max().map_or(COMMON, |kib| kib << 10)
+}
 
-    /// One line for people.
-    pub fn line(&self) -> String {
-        let Self { processor, cores, memory_mib, kernel } = self;
-        format!("{processor}, {cores} cores, {memory_mib} MiB, Linux {kernel}")
+/// Keeps all threads of this process off a core, which a server has for itself.
+/// On a machine with a single core it changes nothing.
+///
+/// # Errors
+/// The system refused.
+pub fn keep_off(core: usize) -> Result<(), Failure> {
+    let mut cores = sched_getaffinity(None)?;
+    if core >= CpuSet::MAX_CPU || !cores.is_set(core) || cores.count() < 2 {
+        return Ok(());
     }
-
-    /// The same for programs.
-    pub fn json(&self) -> Value {
-        json!({
-            "processor": self.processor,
-            "cores": self.cores,
-            "memory_mib": self.memory_mib,
-            "kernel": self.kernel,
-        })
+    cores.unset(core);
+    for entry in fs::read_dir("/proc/self/task")? {
+        let name = entry?.file_name();
+        let thread = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+        sched_setaffinity(thread, &cores)?;
     }
+    Ok(())
 }
 
 fn read(path: &str) -> String {
