@@ -93,6 +93,20 @@ async fn a_server_that_lies_is_caught() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_forgets_is_caught() {
+    let (server, _folder) = server().await;
+    let liar = liar::start(server.endpoint()).await;
+    // Batches too small for the liar's other lie.
+    let load =
+        ["--population", POPULATION, "--warm-up", "0", "--seconds", "1", "--endpoint", &liar];
+    let mixed = ["mixed", "--rate", "50", "--batch-size", "100", "--distinct-mib", "1"];
+    let said = fails(&[&mixed[..], &load[..]].concat());
+    assert!(said.contains("WRONGLY: +90") && said.contains("was acknowledged"), "{said}");
+    let said = fails(&[&["record", "--people", "1000"], &load[..]].concat());
+    assert!(said.contains("LOST a change") && said.contains("is permitted"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_goes_away_leaves_no_figure() {
     let (server, _folder) = server().await;
     let client = Client::connect(server.endpoint()).await.unwrap();

@@ -5,6 +5,7 @@ use sendgate::{
     proto::v1::{
         self, FilterRequest, FilterResponse, Reason,
         admin_service_server::{AdminService, AdminServiceServer},
+        consent_service_server::ConsentServiceServer,
         filter_response,
         filter_service_server::{FilterService, FilterServiceServer},
     },
@@ -19,8 +20,10 @@ const RECIPIENT: usize = 7;
 /// Smaller batches are the load test's questions before a run.
 const LEAST: u32 = 2000;
 
-struct Liar {
-    honest: Client,
+/// A server in front of an honest one.
+pub struct Liar {
+    /// The honest one.
+    pub honest: Client,
 }
 
 /// Starts one; returns its endpoint.
@@ -30,6 +33,7 @@ pub async fn start(honest: &str) -> String {
     let liar = || async { Liar { honest: Client::connect(honest).await.unwrap() } };
     let server = Server::builder()
         .add_service(FilterServiceServer::new(liar().await))
+        .add_service(ConsentServiceServer::new(liar().await))
         .add_service(AdminServiceServer::new(liar().await));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     endpoint

@@ -11,6 +11,7 @@
 mod bad_servers;
 #[path = "../../src/failure.rs"]
 mod failure;
+mod forgetful;
 mod liar;
 #[path = "../../src/server.rs"]
 #[allow(dead_code, reason = "the tests use a part of it")]
