@@ -163,6 +163,13 @@ fn no_server_outlives_its_load_test() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
+        // It has come so far that it takes events, and no longer writes its log,
+        // whose end would end it too.
+        let size = || {
+            let files = fs::read_dir(folder.path()).into_iter().flatten().flatten();
+            files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum::<u64>()
+        };
+        wait_for("an import", || (size() > 1 << 20).then_some(()));
         let server = wait_for("the server", || children(run.id()).first().copied());
         let sent = Command::new("kill").args(["-s", signal, &run.id().to_string()]).status();
         assert!(sent.unwrap().success());
