@@ -1,5 +1,6 @@
 //! A server made ready for a run: connected, its scopes known, its people in.
 
+use clap::ValueEnum;
 use sendgate::{
     client::{Client, ClientError},
     proto::v1::{GetStatisticsRequest, GetStatisticsResponse},
@@ -117,7 +118,7 @@ impl Session {
             0 => String::new(),
             recorded => format!(", {} are refused by a record", counted(recorded)),
         };
-        let refused = format!("{:?}", who.refused).to_lowercase();
+        let refused = named(&who.refused);
         format!("{} consent{recorded}; the refused are {refused}", counted(population.size()))
     }
 
@@ -132,10 +133,9 @@ impl Session {
             None => (machine::cache_bytes() / 4 * 5).max(LEAST_MIB << 20),
         };
         let pool = batches.pool(bytes)?;
-        let column = format!("{:?}", self.events.population.column());
-        document.fact("recipients as", column);
+        document.fact("recipients as", named(&self.events.population.column()));
         document.fact("batch size", batches.size);
-        document.fact("order", format!("{:?}", lists.order).to_lowercase());
+        document.fact("order", named(&lists.order));
         document.fact("hit rate", lists.hit_rate);
         document.fact("answers", if lists.reasons { "reasons" } else { "bits" });
         document.fact("distinct batches", format!("{}, {} MiB", pool.len(), bytes >> 20));
@@ -167,6 +167,11 @@ impl Session {
             seed: self.events.population.seed(),
         })
     }
+}
+
+/// A value as the command line names it.
+pub fn named(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 /// What the server says of itself.

@@ -19,7 +19,7 @@ pub fn write(document: &Document, path: &Path) -> io::Result<()> {
 pub fn to_string(document: &Document) -> String {
     let title = escape(&document.title);
     let (class, verdict) = if document.holds {
-        ("holds", "every answer was right, and every claim holds")
+        ("holds", "everything holds: no wrong answer, no missed target")
     } else {
         ("fails", "something does not hold; see below")
     };

@@ -16,7 +16,7 @@ use crate::{
     failure::Failure,
     measure::{Recorder, Window, latency_plot, latency_table, rate_plot},
     report::{self, Output},
-    session::Session,
+    session::{self, Session},
 };
 
 /// Chunks of the import before the run that may be unacknowledged.
@@ -157,7 +157,7 @@ pub async fn run(args: Args) -> Result<ExitCode, Failure> {
     let mut document = session.document("loadtest record", &args.who).await?;
     let (pace, paced) = pace(args.in_flight, args.rate);
     document.fact("calls", paced);
-    document.fact("first", format!("{:?}", args.change).to_lowercase());
+    document.fact("first", session::named(&args.change));
     document.fact("people who take turns", args.people);
     document.fact("warm-up", format!("{} s", args.time.warm_up));
     if args.change == Change::Withdrawals {
