@@ -66,8 +66,13 @@ pub fn read_email_in<'b>(
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn is_canonical(column: &[u8], line: Range<usize>) -> bool {
+    if !email_wide::is_possible() {
+        return false;
+    }
     let mut room = [0; email_wide::WIDE];
-    email_wide::is_canonical(window(column, line.start, &mut room), line.len())
+    let bytes = window(column, line.start, &mut room);
+    // SAFETY: the CPU has what the function is compiled for, as was just asked.
+    unsafe { email_wide::is_canonical(bytes, line.len()) }
 }
 
 /// Elsewhere the other short cut will do.

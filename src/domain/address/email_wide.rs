@@ -2,8 +2,8 @@
 //! sorted into classes at once, and the rules are then asked of the classes as bits.
 
 use core::arch::x86_64::{
-    __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
-    _mm_setzero_si128, _mm_sub_epi8, _mm_subs_epu8,
+    __m256i, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256,
+    _mm256_set1_epi8, _mm256_setzero_si256, _mm256_sub_epi8, _mm256_subs_epu8,
 };
 
 /// Bytes that are looked at.
@@ -24,18 +24,23 @@ struct Classes {
     marks: u64,
 }
 
+/// Whether this CPU can.
+#[inline(always)]
+pub(super) fn is_possible() -> bool {
+    is_x86_feature_detected!("avx2")
+}
+
 /// Would the full rules leave the first `size` bytes as they are? False also where they might, but
 /// it takes more to see it.
-#[inline]
+#[target_feature(enable = "avx2")]
 pub(super) fn is_canonical(bytes: &[u8; WIDE], size: usize) -> bool {
     if !(MIN_SIZE..=WIDE).contains(&size) {
         return false;
     }
-    let (parts, _) = bytes.as_chunks::<16>();
+    let ([low, high], _) = bytes.as_chunks::<32>() else { return false };
     // Nearly all are so short: the CPU seldom guesses wrong.
-    let parts = if size <= 32 { parts.get(..2).unwrap_or(parts) } else { parts };
-    let Classes { ats, dots, dashes, plain, marks } =
-        parts.iter().rev().fold(Classes::default(), Classes::with);
+    let high = if size <= 32 { Classes::default() } else { Classes::of(high) };
+    let Classes { ats, dots, dashes, plain, marks } = Classes::of(low).below(high);
 
     let whole = u64::MAX >> (WIDE - size);
     let at = ats & whole;
@@ -54,28 +59,37 @@ pub(super) fn is_canonical(bytes: &[u8; WIDE], size: usize) -> bool {
 }
 
 impl Classes {
-    /// These classes, with those of 16 bytes below them.
-    #[inline(always)]
-    fn with(self, bytes: &[u8; 16]) -> Classes {
-        // SAFETY: SSE2 is part of every x86-64 CPU; the load needs no alignment, and its 16 bytes
-        // are those of the array.
-        unsafe {
-            let bytes = _mm_loadu_si128(bytes.as_ptr().cast::<__m128i>());
-            let is = |byte: u8| _mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte as i8));
-            // Subtracting its first byte maps a range to the lowest values.
-            let within = |first: u8, last: u8| {
-                let values = _mm_sub_epi8(bytes, _mm_set1_epi8(first as i8));
-                let above = _mm_subs_epu8(values, _mm_set1_epi8((last - first) as i8));
-                _mm_cmpeq_epi8(above, _mm_setzero_si128())
-            };
-            let below = |bits: u64, found: __m128i| bits << 16 | _mm_movemask_epi8(found) as u64;
-            Classes {
-                ats: below(self.ats, is(b'@')),
-                dots: below(self.dots, is(b'.')),
-                dashes: below(self.dashes, is(b'-')),
-                plain: below(self.plain, _mm_or_si128(within(b'a', b'z'), within(b'0', b'9'))),
-                marks: below(self.marks, _mm_or_si128(is(b'_'), is(b'+'))),
-            }
+    /// Those of 32 bytes.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn of(bytes: &[u8; 32]) -> Classes {
+        // SAFETY: the load needs no alignment, and its 32 bytes are those of the array.
+        let bytes = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast::<__m256i>()) };
+        let is = |byte: u8| _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(byte as i8));
+        // Subtracting its first byte maps a range to the lowest values.
+        let within = |first: u8, last: u8| {
+            let values = _mm256_sub_epi8(bytes, _mm256_set1_epi8(first as i8));
+            let above = _mm256_subs_epu8(values, _mm256_set1_epi8((last - first) as i8));
+            _mm256_cmpeq_epi8(above, _mm256_setzero_si256())
+        };
+        let bits = |found: __m256i| u64::from(_mm256_movemask_epi8(found) as u32);
+        Classes {
+            ats: bits(is(b'@')),
+            dots: bits(is(b'.')),
+            dashes: bits(is(b'-')),
+            plain: bits(_mm256_or_si256(within(b'a', b'z'), within(b'0', b'9'))),
+            marks: bits(_mm256_or_si256(is(b'_'), is(b'+'))),
+        }
+    }
+
+    /// These, and behind them those of the next 32 bytes.
+    fn below(self, next: Classes) -> Classes {
+        Classes {
+            ats: self.ats | next.ats << 32,
+            dots: self.dots | next.dots << 32,
+            dashes: self.dashes | next.dashes << 32,
+            plain: self.plain | next.plain << 32,
+            marks: self.marks | next.marks << 32,
         }
     }
 }

@@ -6,9 +6,9 @@
 //! digits moved together, and the last ten of them looked up as everywhere.
 
 use core::arch::x86_64::{
-    __m128i, _mm_cmpeq_epi8, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_loadu_si128,
-    _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8, _mm_setzero_si128, _mm_shuffle_epi8,
-    _mm_subs_epu8, _mm_xor_si128,
+    __m256i, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_shuffle_epi8, _mm256_cmpeq_epi8,
+    _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
+    _mm256_setzero_si256, _mm256_subs_epu8, _mm256_xor_si256,
 };
 
 use super::numbering::Plan;
@@ -39,27 +39,24 @@ static TOGETHER: [[u8; 8]; 256] = {
 /// Whether this CPU can.
 #[inline(always)]
 pub(super) fn is_possible() -> bool {
-    is_x86_feature_detected!("ssse3") && is_x86_feature_detected!("popcnt")
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt")
 }
 
 /// The number that the first `size` bytes mean where national numbers are Turkish; None if the
 /// full rules must decide.
-#[target_feature(enable = "ssse3,popcnt")]
+#[target_feature(enable = "avx2,popcnt")]
 pub(super) fn read(bytes: &[u8; WIDE], size: usize, plan: &Plan) -> Option<u64> {
     if size == 0 || size > WIDE {
         return None;
     }
     let whole = u32::MAX >> (WIDE - size);
-    let (halves, _) = bytes.as_chunks::<16>();
-    let [low, high] = halves else { return None };
-    let (low, high) = (Classes::of(low), Classes::of(high));
-    let digits = bits(low.digits, high.digits) & whole;
-    let signs = bits(low.signs, high.signs) & whole;
+    let Classes { digits, signs, known } = Classes::of(bytes);
+    let (digits, signs) = (digits & whole, signs & whole);
     let before = (digits.count_ones() as usize).checked_sub(NATIONAL)?;
     let head = heads(signs != 0).get(before)?;
     // At most one sign, and no digit before it.
     let lone = signs & signs.wrapping_neg() == signs && digits & signs.saturating_sub(1) == 0;
-    if !lone || bits(low.known, high.known) & whole != whole {
+    if !lone || known & whole != whole {
         return None;
     }
     let spelling = together(bytes, digits);
@@ -67,46 +64,41 @@ pub(super) fn read(bytes: &[u8; WIDE], size: usize, plan: &Plan) -> Option<u64> 
     if is_head { plan.valid_block(spelling.get(before..)?.first_chunk()?) } else { None }
 }
 
-/// What 16 bytes are, a byte of ones for each that is: a digit; a plus sign; one of these or a
-/// space, dash or parenthesis.
+/// What the bytes are, a bit for each that is: a digit; a plus sign; one of these or a space, dash
+/// or parenthesis.
 struct Classes {
-    digits: __m128i,
-    signs: __m128i,
-    known: __m128i,
+    digits: u32,
+    signs: u32,
+    known: u32,
 }
 
 impl Classes {
     #[inline]
-    #[target_feature(enable = "ssse3,popcnt")]
-    fn of(bytes: &[u8; 16]) -> Classes {
-        // SAFETY: the load needs no alignment, and its 16 bytes are those of the array.
-        let bytes = unsafe { _mm_loadu_si128(bytes.as_ptr().cast::<__m128i>()) };
-        let is = |byte: u8| _mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte as i8));
+    #[target_feature(enable = "avx2,popcnt")]
+    fn of(bytes: &[u8; WIDE]) -> Classes {
+        // SAFETY: the load needs no alignment, and its 32 bytes are those of the array.
+        let bytes = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast::<__m256i>()) };
+        let is = |byte: u8| _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(byte as i8));
         // Only a digit is 0 to 9 without its upper half.
-        let values = _mm_xor_si128(bytes, _mm_set1_epi8(b'0' as i8));
-        let above_nine = _mm_subs_epu8(values, _mm_set1_epi8(9));
-        let digits = _mm_cmpeq_epi8(above_nine, _mm_setzero_si128());
+        let values = _mm256_xor_si256(bytes, _mm256_set1_epi8(b'0' as i8));
+        let above_nine = _mm256_subs_epu8(values, _mm256_set1_epi8(9));
+        let digits = _mm256_cmpeq_epi8(above_nine, _mm256_setzero_si256());
         let signs = is(b'+');
         // The parentheses differ in their lowest bit.
-        let upper = _mm_or_si128(bytes, _mm_set1_epi8(1));
-        let parentheses = _mm_cmpeq_epi8(upper, _mm_set1_epi8(b')' as i8));
-        let dropped = _mm_or_si128(_mm_or_si128(is(b' '), is(b'\t')), is(b'-'));
-        let kept = _mm_or_si128(digits, signs);
-        let known = _mm_or_si128(_mm_or_si128(dropped, parentheses), kept);
+        let upper = _mm256_or_si256(bytes, _mm256_set1_epi8(1));
+        let parentheses = _mm256_cmpeq_epi8(upper, _mm256_set1_epi8(b')' as i8));
+        let dropped = _mm256_or_si256(_mm256_or_si256(is(b' '), is(b'\t')), is(b'-'));
+        let kept = _mm256_or_si256(digits, signs);
+        let known = _mm256_or_si256(_mm256_or_si256(dropped, parentheses), kept);
+        let [digits, signs, known] =
+            [digits, signs, known].map(|found| _mm256_movemask_epi8(found) as u32);
         Classes { digits, signs, known }
     }
 }
 
-/// One bit for each byte of two registers.
-#[inline]
-#[target_feature(enable = "ssse3,popcnt")]
-fn bits(low: __m128i, high: __m128i) -> u32 {
-    (_mm_movemask_epi8(high) as u32) << 16 | _mm_movemask_epi8(low) as u32
-}
-
 /// The chosen bytes, one after the other.
 #[inline]
-#[target_feature(enable = "ssse3,popcnt")]
+#[target_feature(enable = "avx2,popcnt")]
 fn together(bytes: &[u8; WIDE], chosen: u32) -> [u8; WIDE + 8] {
     let (words, _) = bytes.as_chunks::<8>();
     let mut found = [0; WIDE + 8];
