@@ -3,8 +3,20 @@
 # for RocksDB, curl, Python for the example in the README, valgrind to count
 # instructions, and a Rust toolchain.
 # Does nothing where all is there.
+#
+#   scripts/setup.sh --peers    also what `loadtest compare` holds sendgate against
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+peers=no
+case "$*" in
+    "") ;;
+    --peers) peers=yes ;;
+    *)
+        echo "setup: usage: scripts/setup.sh [--peers]" >&2
+        exit 2
+        ;;
+esac
 
 say() { echo "setup: $*"; }
 have() { command -v "$1" >/dev/null; }
@@ -28,6 +40,12 @@ missing_packages() {
     have python3 || echo python3
     have valgrind || echo valgrind
     have python3 && python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
+}
+
+# Servers that comparisons start by themselves: they need none that runs.
+missing_peers() {
+    have redis-server || echo redis-server
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
 }
 
 install_packages() {
@@ -62,7 +80,10 @@ install_rust() {
 }
 
 did=nothing
-mapfile -t packages < <(missing_packages)
+mapfile -t packages < <(
+    missing_packages
+    if [ "$peers" = yes ]; then missing_peers; fi
+)
 if [ "${#packages[@]}" -gt 0 ]; then
     install_packages "${packages[@]}"
     did=something

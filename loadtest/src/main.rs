@@ -5,6 +5,7 @@
 
 mod arguments;
 mod calls;
+mod compare;
 mod data;
 mod document;
 mod failure;
@@ -20,7 +21,7 @@ mod workload;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
@@ -31,7 +32,21 @@ use self::{
 /// Loads a sendgate and checks every answer.
 #[derive(Parser)]
 #[command(name = "loadtest", version)]
+#[allow(clippy::large_enum_variant, reason = "there is one of it in a process")]
 enum Command {
+    #[command(flatten)]
+    Load(Load),
+    /// A server that comparisons start
+    #[command(hide = true)]
+    Baseline(compare::baseline::Args),
+    /// The sendgate of this build, which comparisons start
+    #[command(hide = true)]
+    Serve(sendgate::cli::serve::Args),
+}
+
+/// What can be measured.
+#[derive(Subcommand)]
+enum Load {
     /// Filters batches over several streams
     Filter(filter::Args),
     /// Checks one recipient a call
@@ -46,18 +61,16 @@ enum Command {
     Restart(restart::Args),
     /// Grows a store of its own step by step and measures what each step costs
     Scale(scale::Args),
+    /// Holds sendgate against what people use today, side by side on this machine
+    Compare(compare::Args),
 }
 
 fn main() -> ExitCode {
-    let command = Command::parse();
-    let outcome = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => {
-            let outcome = runtime.block_on(until_interrupted(command));
-            // Nothing is waited for that a run left behind.
-            runtime.shutdown_background();
-            outcome
-        }
-        Err(error) => Err(error.into()),
+    let outcome = match Command::parse() {
+        Command::Load(load) => start(load),
+        // Servers have runtimes of their own.
+        Command::Baseline(args) => compare::baseline::run(&args),
+        Command::Serve(args) => sendgate::cli::serve::run(args).map_err(|it| it.to_string().into()),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("loadtest: {error}");
@@ -65,25 +78,35 @@ fn main() -> ExitCode {
     })
 }
 
+fn start(load: Load) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let outcome = runtime.block_on(until_interrupted(load));
+    // Nothing is waited for that a run left behind.
+    runtime.shutdown_background();
+    outcome
+}
+
 /// Runs a command; a signal drops it, and with it the servers that it started.
-async fn until_interrupted(command: Command) -> Result<ExitCode, Failure> {
+async fn until_interrupted(load: Load) -> Result<ExitCode, Failure> {
     let (mut interrupt, mut terminate) =
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::select! {
-        outcome = run(command) => outcome,
+        outcome = run(load) => outcome,
         _ = interrupt.recv() => Err("interrupted".into()),
         _ = terminate.recv() => Err("asked to stop".into()),
     }
 }
 
-async fn run(command: Command) -> Result<ExitCode, Failure> {
-    match command {
-        Command::Filter(args) => filter::run(args).await,
-        Command::Check(args) => check::run(args).await,
-        Command::Record(args) => record::run(args).await,
-        Command::Import(args) => import::run(args).await,
-        Command::Mixed(args) => mixed::run(args).await,
-        Command::Restart(args) => restart::run(args).await,
-        Command::Scale(args) => scale::run(args).await,
+async fn run(load: Load) -> Result<ExitCode, Failure> {
+    match load {
+        Load::Filter(args) => filter::run(args).await,
+        Load::Check(args) => check::run(args).await,
+        Load::Record(args) => record::run(args).await,
+        Load::Import(args) => import::run(args).await,
+        Load::Mixed(args) => mixed::run(args).await,
+        Load::Restart(args) => restart::run(args).await,
+        Load::Scale(args) => scale::run(args).await,
+        // Its servers live as long as the thread that starts them.
+        Load::Compare(args) => tokio::task::spawn_blocking(move || compare::run(args)).await?,
     }
 }

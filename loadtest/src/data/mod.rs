@@ -6,7 +6,7 @@ mod events;
 mod people;
 mod populate;
 mod scopes;
-mod spelling;
+pub mod spelling;
 
 pub use self::{
     batch::{Batch, Batches, Order},
