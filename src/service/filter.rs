@@ -110,6 +110,9 @@ async fn run(
         if answers.send(Ok(FilterResponse { message })).await.is_err() {
             return Ok(());
         }
+        // Dozens of batches may be waiting. Others get their turn between two
+        // of them: a withdrawal must not wait until a list is through.
+        tokio::task::yield_now().await;
     }
     let message =
         Some(filter_response::Message::Summary(stream.totals.summary(stream.asked.reasons)));

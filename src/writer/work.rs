@@ -34,6 +34,10 @@ const CHECKPOINT_AGE: Duration = Duration::from_secs(60);
 /// How many times as long as the last one took its successor waits: a
 /// twentieth of the writer's time at most goes into checkpoints.
 const CHECKPOINT_REST: u32 = 20;
+/// How long a group waits for as many tasks as the last one had: one sync for
+/// several callers costs the filters less than one for each. A caller who comes
+/// alone never waits.
+const GATHER: Duration = Duration::from_millis(3);
 /// Time between two slices of a checkpoint: who waits for a commit waits for
 /// one slice at most, and for most commits there is none.
 const SLICE_EVERY: Duration = Duration::from_millis(10);
@@ -52,6 +56,8 @@ pub(super) struct Work {
     slices_took: Duration,
     sliced: Instant,
     ticked: Instant,
+    /// The tasks of the last group: so many callers come side by side.
+    side_by_side: usize,
 }
 
 impl Work {
@@ -74,6 +80,7 @@ impl Work {
             slices_took: Duration::ZERO,
             sliced: Instant::now(),
             ticked: Instant::now(),
+            side_by_side: 1,
         }
     }
 
@@ -144,8 +151,11 @@ impl Work {
         let mut replies = vec![(changes.len(), reply)];
         let mut permits = vec![permit];
         let mut other = None;
+        let begun = Instant::now();
         while changes.len() < self.limits.group_changes {
-            match self.tasks.try_recv() {
+            let is_short = replies.len() < self.side_by_side;
+            let patience = if is_short { GATHER } else { Duration::ZERO };
+            match self.tasks.recv_timeout(patience.saturating_sub(begun.elapsed())) {
                 Ok(Task::Changes(more, reply, permit)) => {
                     replies.push((more.len(), reply));
                     changes.extend(more);
@@ -158,6 +168,7 @@ impl Work {
                 Err(_) => break,
             }
         }
+        self.side_by_side = replies.len();
         match self.books.commit(changes, &mut self.salts) {
             Ok(committed) => {
                 self.books.publish(&self.published);
