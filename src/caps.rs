@@ -83,8 +83,9 @@ pub const KEY_BYTES: usize = 128;
 
 /// Tasks in the writer's queue.
 pub const QUEUED_TASKS: usize = 1_024;
-/// Changes in the writer's queue: some hundred MB at most.
-pub const QUEUED_CHANGES: usize = 200_000;
+/// Changes in the writer's queue: some 600 MB if every text is as long as it may
+/// be, and a tenth of that in practice.
+pub const QUEUED_CHANGES: usize = 100_000;
 /// Changes committed together. Larger groups copy fewer pages per change; this
 /// many take about a tenth of a second, for which other writes wait.
 pub const GROUP_CHANGES: usize = 20_000;

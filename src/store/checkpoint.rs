@@ -58,10 +58,11 @@ pub struct Checkpoint {
     pub chain: ChainHash,
     /// The time up to which ends of consents are in the pages, in ms.
     pub consents_until: i64,
-    /// The clock for which ends of suppressions are in the pages, in ms.
+    /// The earliest clock that any page was decided by, in ms: ends of
+    /// suppressions up to it are in the pages.
     pub suppressions_until: i64,
-    /// The latest clock that any page was decided by, in ms: later than the one
-    /// before while the next checkpoint is half written.
+    /// The latest such clock, in ms. A checkpoint is written in slices, and the
+    /// clock moves on meanwhile, or is set back.
     pub clock_until: i64,
     /// The revision of the policy that the pages were derived under.
     pub policy_revision: u64,

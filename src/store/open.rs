@@ -4,7 +4,7 @@ use std::{fs, io, os::unix::fs::DirBuilderExt, path::Path};
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    DBRecoveryMode, Options, WriteBatch, WriteOptions,
+    DBRecoveryMode, FlushOptions, Options, WriteBatch, WriteOptions,
 };
 
 use super::{
@@ -27,8 +27,9 @@ const BLOCK_CACHE: usize = 256 << 20;
 const WRITE_BUFFERS: usize = 256 << 20;
 /// A memtable's size. Larger ones mean fewer, larger files and less merging.
 const MEMTABLE: usize = 64 << 20;
-/// Log kept before old memtables are forced out: bounds the replay at open.
-const MAX_LOG: u64 = 1 << 30;
+/// Log kept before old memtables are forced out: bounds the replay at open to
+/// some two seconds.
+const MAX_LOG: u64 = 256 << 20;
 /// Open files: half of the usual limit of 1,024.
 const OPEN_FILES: i32 = 512;
 
@@ -136,6 +137,17 @@ impl Store {
     /// The HEAD file could not be written.
     pub fn check(&self) -> Result<(), StoreError> {
         self.head.check()
+    }
+
+    /// Writes what is in memory into files, so that the next start need not read
+    /// the log. Nothing depends on it.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn settle(&self) -> Result<(), StoreError> {
+        let families =
+            family::ALL.into_iter().map(|name| self.family(name)).collect::<Result<Vec<_>, _>>()?;
+        Ok(self.database.flush_cfs_opt(&families, &FlushOptions::default())?)
     }
 
     pub(super) fn head(&self) -> &HeadKeeper {

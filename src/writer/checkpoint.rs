@@ -47,7 +47,8 @@ pub struct Saved {
     pub revision: u64,
     /// The chain up to it.
     pub chain: ChainHash,
-    /// The time up to which ends are in its pages.
+    /// The time up to which ends are in its pages; for suppressions the
+    /// earliest clock that any of them was decided by.
     pub now: Now,
     /// The latest clock that any of its pages was decided by.
     pub clock_until: i64,
@@ -80,6 +81,16 @@ struct Pass {
     target: Saved,
     /// The pages still to be written.
     pages: VecDeque<(PlaneId, treemap::IntoIter)>,
+}
+
+impl Saved {
+    /// Notes a clock that pages were decided by: it may have been set on or
+    /// back since the others were. A start decides anew on all that ends
+    /// between the earliest, the latest, and its own.
+    fn note_clock(&mut self, clock: i64) {
+        self.now.suppressions = self.now.suppressions.min(clock);
+        self.clock_until = self.clock_until.max(clock);
+    }
 }
 
 impl PlanePages {
@@ -248,7 +259,7 @@ impl Books {
             }
         }
         let is_last = left > 0;
-        let saved = &mut self.pages.saved;
+        pass.target.note_clock(self.view.now.suppressions);
         if is_last {
             for kind in [ContactKind::Email, ContactKind::ExternalId] {
                 self.pages.blocks(kind).write(batch, kind, 0, true)?;
@@ -256,7 +267,7 @@ impl Books {
             self.pages.saved = pass.target;
         } else {
             // Pages of now lie beside those of the last checkpoint.
-            saved.clock_until = saved.clock_until.max(self.view.now.suppressions);
+            self.pages.saved.note_clock(self.view.now.suppressions);
             self.pages.pass = Some(pass);
         }
         self.put_sums(batch)?;

@@ -79,6 +79,54 @@ fn a_clock_set_back_is_noticed_by_pages_of_an_unfinished_checkpoint() {
 }
 
 #[test]
+fn a_clock_set_back_before_a_checkpoint_is_noticed_after_it() {
+    let mut bench = Bench::new();
+    let end = START + 10_000;
+    let changes = [
+        bench.consent(phone(0), "sms", Status::Granted, None),
+        // Shown as ended: consents now count against this instant.
+        bench.consent(phone(1), "sms", Status::Granted, Some(START + 15_000)),
+    ];
+    bench.commit(&changes);
+    bench.advance(START + 20_000);
+    bench.advance(START + 5_000);
+    let blocked = bench.complaint(phone(0), START + 5_000, Some(end));
+    bench.commit(&[blocked]);
+    bench.books.begin_checkpoint();
+    // The block ends while the checkpoint is being written.
+    bench.advance(end + 1_000);
+    while bench.books.pages.is_being_written() {
+        bench.books.checkpoint_slice(1).unwrap();
+        for time in [end - 2_000, end + 2_000] {
+            bench.after_crash(time).assert_right();
+        }
+    }
+}
+
+#[test]
+fn a_clock_set_back_during_a_checkpoint_is_noticed_after_it() {
+    let mut bench = Bench::new();
+    let end = START + 10_000;
+    let granted = grants(&bench, 0..2);
+    bench.commit(&granted);
+    let blocked = bench.complaint(phone(0), START, Some(end));
+    bench.commit(&[blocked]);
+    bench.advance(end + 5_000);
+    bench.books.checkpoint().unwrap();
+    let more = grants(&bench, 2..4);
+    bench.commit(&more);
+    bench.books.begin_checkpoint();
+    // The block is in force again, and a page says so.
+    bench.advance(end - 5_000);
+    while bench.books.pages.is_being_written() {
+        bench.books.checkpoint_slice(1).unwrap();
+        for time in [end - 2_000, end + 2_000] {
+            bench.after_crash(time).assert_right();
+        }
+    }
+}
+
+#[test]
 fn a_checkpoint_begun_again_forgets_no_page() {
     let mut bench = Bench::new();
     let first = grants(&bench, 0..10);

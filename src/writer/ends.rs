@@ -56,8 +56,8 @@ impl Books {
         let now = self.now();
         self.due.reset(self.view.now.consents);
         let (_, mut entries) = self.what_ended(now)?;
-        // A page of an unfinished checkpoint may know of the end of a block
-        // that a clock set back still has before it.
+        // A page may know of the end of a block that a clock set back still has
+        // before it.
         for end in self.store.ends(now.suppressions, self.pages.saved.clock_until)? {
             let (_, key, contact) = end?;
             entries.push((key.brand(), contact));

@@ -133,6 +133,7 @@ impl Work {
                     }
                     Task::Stop => {
                         self.write_checkpoint()?;
+                        self.books.store.settle()?;
                         return Ok(());
                     }
                 }

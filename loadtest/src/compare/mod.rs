@@ -92,7 +92,7 @@ async fn compare(args: &Args) -> Result<Document, Failure> {
     }
     let cache = args.cache.clone().map_or_else(stores::default_cache, Ok)?;
     std::fs::create_dir_all(&cache)?;
-    stores::sweep(&cache)?;
+    let _taken = stores::take(&cache)?;
     let context = Context {
         only: args.only.clone(),
         cache: cache.canonicalize()?,

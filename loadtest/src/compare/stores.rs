@@ -168,15 +168,23 @@ pub fn scratch(cache: &Path) -> Result<tempfile::TempDir, Failure> {
     Ok(tempfile::Builder::new().prefix(SCRATCH).tempdir_in(cache)?)
 }
 
-/// Removes the scratch folders of a run that was interrupted.
-pub fn sweep(cache: &Path) -> Result<(), Failure> {
+/// Takes the cache for this run, until the result is dropped, and removes the
+/// scratch folders of one that was interrupted.
+pub fn take(cache: &Path) -> Result<fs::File, Failure> {
+    let lock = fs::File::create(cache.join("lock"))?;
+    lock.try_lock().map_err(|error| {
+        format!(
+            "{} is in use by another comparison ({error}): wait, or say --cache",
+            cache.display()
+        )
+    })?;
     for entry in fs::read_dir(cache)? {
         let entry = entry?;
         if entry.file_name().to_string_lossy().starts_with(SCRATCH) {
             fs::remove_dir_all(entry.path())?;
         }
     }
-    Ok(())
+    Ok(lock)
 }
 
 /// Where comparisons keep their data when nobody said otherwise. Root's is
