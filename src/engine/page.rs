@@ -11,7 +11,7 @@
 //! | up to [`DENSE_MIN`] − 1 | thin: sorted values behind a small index (`page_thin`) |
 //! | from [`DENSE_MIN`] | dense: a bitset of 8 KiB |
 //!
-//! What a pointer leads to is shared between versions of a plane: an `Arc`, or [`Bits`].
+//! What a pointer leads to is shared between versions of a plane: an `Arc`, or a bitset in a chunk (`bits`).
 
 #![allow(
     clippy::indexing_slicing,
