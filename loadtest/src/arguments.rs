@@ -1,10 +1,16 @@
 //! Arguments that several workloads share.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use sendgate::{caps, cli::generate::people::MAX_PEOPLE, client::DEFAULT_ENDPOINT};
 
-use crate::data::{Order, Refused};
+use crate::{
+    calls::{Pace, Schedule},
+    data::{Order, Refused},
+};
 
 /// Which server is loaded.
 #[derive(Clone, Debug, clap::Args)]
@@ -42,6 +48,31 @@ pub struct Who {
     /// The same seed makes the same data
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+/// How calls of one request each follow each other.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Calls {
+    /// Calls without an answer on each connection
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024),
+          conflicts_with = "rate")]
+    pub in_flight: u64,
+    /// Calls a second at given instants, instead of each after the last
+    #[arg(long, value_parser = rate)]
+    pub rate: Option<f64>,
+}
+
+impl Calls {
+    /// The pace, from now on, and how the report says it.
+    pub fn pace(&self) -> (Pace, String) {
+        match (self.rate, self.in_flight) {
+            (None, calls) => (Pace::Closed(calls), format!("{calls} in flight on each connection")),
+            (Some(rate), _) => {
+                let schedule = Schedule { start: Instant::now(), rate, slice: None };
+                (Pace::Open(schedule), format!("{rate} a second, counted from when each was due"))
+            }
+        }
+    }
 }
 
 /// What batches look like.
@@ -123,6 +154,11 @@ fn share(text: &str) -> Result<f64, String> {
 /// At most a day.
 fn seconds(text: &str) -> Result<f64, String> {
     within(text, 0.0, 86_400.0)
+}
+
+/// Calls a second.
+pub fn rate(text: &str) -> Result<f64, String> {
+    within(text, 0.1, 1_000_000.0)
 }
 
 /// A number between two others; no NaN, which is between none.

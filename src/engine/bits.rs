@@ -143,7 +143,11 @@ impl Drop for Bits {
         if count(self.0).fetch_sub(1, Ordering::Release) == 1 {
             // What others read of the bitset comes before its slot is used again.
             fence(Ordering::Acquire);
-            lock().give_back(self.0);
+            let empty = lock().give_back(self.0);
+            if let Some(chunk) = empty {
+                // SAFETY: all of its slots are free and it has left the pool, so nobody knows it.
+                unsafe { dealloc(chunk.as_ptr().cast(), LAYOUT) };
+            }
         }
     }
 }
@@ -171,7 +175,9 @@ impl Pool {
         unsafe { chunk.cast::<Words>().add(usize::from(slot) + 1) }
     }
 
-    fn give_back(&mut self, words: NonNull<Words>) {
+    /// Takes a slot back. Returns its chunk if nothing is left in it and others have room: the
+    /// caller frees it, which takes the kernel a while, after the lock.
+    fn give_back(&mut self, words: NonNull<Words>) -> Option<NonNull<Header>> {
         let chunk = header(words);
         // SAFETY: the pool is locked, and a chunk lives while one of its slots is not given back.
         let free = unsafe { &mut *chunk.as_ref().free.get() };
@@ -187,9 +193,9 @@ impl Pool {
                 // SAFETY: as above, of another chunk in the pool.
                 unsafe { (*moved.as_ref().free.get()).place = place };
             }
-            // SAFETY: all of its slots are free and it has left the pool, so nobody knows it.
-            unsafe { dealloc(chunk.as_ptr().cast(), LAYOUT) };
+            return Some(chunk);
         }
+        None
     }
 }
 

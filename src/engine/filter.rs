@@ -145,8 +145,8 @@ impl Session {
         audience: &[u8],
         cap: u64,
     ) -> Result<Vec<Verdicts>, FilterError> {
-        let asks_each = question.reasons || question.reading(view).needs_erased(view);
-        if asks_each || question.deduplicate {
+        let asks_each = question.reasons || question.deduplicate;
+        if asks_each || question.reading(view).needs_erased(view) {
             return self.filter_audience(view, question, &read_audience(audience, cap)?);
         }
         // Nothing is expanded before it is known how much that will be.
@@ -175,39 +175,13 @@ impl Session {
         question: &Question,
         audience: &RoaringTreemap,
     ) -> Result<Vec<Verdicts>, FilterError> {
-        if question.reasons || question.reading(view).needs_erased(view) {
-            self.read_ids(audience.iter(), question, view);
-            return self.decide(view, question, |words| {
-                let is_permitted = |at: usize| bit(words, at);
-                serialized(
-                    &audience
-                        .iter()
-                        .enumerate()
-                        .filter(|(at, _)| is_permitted(*at))
-                        .map(|(_, member)| member)
-                        .collect(),
-                )
-            });
-        }
-        let recipients = usize::try_from(audience.len()).unwrap_or(usize::MAX);
-        self.seen.reserve(question.scopes.len());
-        let mut all = Vec::with_capacity(question.scopes.len());
-        for (at, scope) in question.scopes.iter().enumerate() {
-            let (rules, planes) = scope_of(view, *scope, question.kind)?;
-            let mut permitted = permitted_of(audience, planes, rules, question.kind);
-            if question.deduplicate {
-                let seen = self.seen.scope_mut(at).ok_or(FilterError::NoScope)?;
-                seen.keep_new(&mut permitted);
-                self.check_seen(question.kind)?;
-            }
-            all.push(Verdicts {
-                recipients,
-                permitted: permitted.len(),
-                bits: serialized(&permitted),
-                ..Verdicts::default()
-            });
-        }
-        Ok(all)
+        self.read_ids(audience.iter(), question, view);
+        self.decide(view, question, |words| {
+            let members = audience.iter().enumerate();
+            let permitted = members.filter(|(at, _)| bit(words, *at)).map(|(_, member)| member);
+            // Some of what ascends ascends as well.
+            serialized(&RoaringTreemap::from_sorted_iter(permitted).unwrap_or_default())
+        })
     }
 
     /// Gives back the memory of a long batch: a stream may stay open for days.
@@ -344,36 +318,6 @@ fn screened(
     };
     let plane = planes.plane(PlaneRole::Verdict);
     Screen { plane, permits_members: !permits_unknown, may_all, may }.screen(audience)
-}
-
-fn permitted_of(
-    audience: &RoaringTreemap,
-    planes: &KindPlanes,
-    rules: &ScopeRules,
-    kind: ContactKind,
-) -> RoaringTreemap {
-    let in_plane = planes
-        .plane(PlaneRole::Verdict)
-        .map_or_else(RoaringTreemap::new, |plane| plane.intersect(audience));
-    if !rules.regime.permits_unknown() {
-        // No number outside the range was ever granted, but A1 does not lean on that.
-        return match kind {
-            ContactKind::Phone
-                if [in_plane.min(), in_plane.max()]
-                    .into_iter()
-                    .flatten()
-                    .any(|id| !in_e164_range(id)) =>
-            {
-                in_plane.iter().filter(|id| in_e164_range(*id)).collect()
-            }
-            _ => in_plane,
-        };
-    }
-    let permitted = audience - in_plane;
-    match kind {
-        ContactKind::Phone => permitted.iter().filter(|id| plausible(*id)).collect(),
-        _ => permitted,
-    }
 }
 
 fn serialized(bitmap: &RoaringTreemap) -> Vec<u8> {

@@ -9,6 +9,7 @@ mod audience_screen;
 #[cfg(test)]
 mod audience_tests;
 mod bits;
+mod counted;
 pub mod directory;
 mod directory_bucket;
 pub mod erased;
@@ -23,7 +24,6 @@ pub mod plane;
 mod plane_edit;
 mod plane_leaf;
 mod plane_probe;
-mod plane_roaring;
 mod prefetch;
 pub mod reach;
 pub mod recipients;

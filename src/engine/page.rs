@@ -11,7 +11,8 @@
 //! | up to [`DENSE_MIN`] − 1 | thin: sorted values behind a small index (`page_thin`) |
 //! | from [`DENSE_MIN`] | dense: a bitset of 8 KiB |
 //!
-//! What a pointer leads to is shared between versions of a plane: an `Arc`, or a bitset in a chunk (`bits`).
+//! What a pointer leads to is shared between versions of a plane: a counted slice (`counted`), or a
+//! bitset in a chunk (`bits`).
 
 #![allow(
     clippy::indexing_slicing,
@@ -20,10 +21,9 @@
 
 use std::mem::ManuallyDrop;
 use std::ptr;
-use std::sync::Arc;
 
 use super::bits::Bits;
-use super::page_thin;
+use super::{counted, page_thin};
 
 pub use super::page_bytes::PageError;
 
@@ -56,7 +56,7 @@ pub struct Page {
 union Body {
     /// Ascending; lanes past the count repeat the last member, so a look-up compares all four.
     inline: [u16; INLINE_MAX],
-    /// From `Arc<[u16]>::into_raw`; the length is `page_thin::slice_len(count)`.
+    /// From `counted::copy_of`; the length is `page_thin::slice_len(count)`.
     thin: *const u16,
     /// From `Bits::into_raw`.
     dense: *const Words,
@@ -70,8 +70,8 @@ pub(super) enum Form<'a> {
     Dense(&'a Words),
 }
 
-// SAFETY: a page owns one strong reference to immutable data (`Arc<[u16]>` or `Bits`, both Send
-// and Sync), or plain integers; it is such a reference in a smaller space.
+// SAFETY: a page owns one counted reference to immutable data (`Bits`, which is Send and Sync, or a
+// `counted` slice, whose counter is atomic), or plain integers.
 unsafe impl Send for Page {}
 // SAFETY: as above; through `&Page` the data is only read.
 unsafe impl Sync for Page {}
@@ -93,8 +93,7 @@ impl Page {
             }
             _ if values.len() < DENSE_MIN => {
                 page_thin::build(values, scratch);
-                let slice: Arc<[u16]> = Arc::from(scratch.as_slice());
-                let thin = Arc::into_raw(slice).cast::<u16>();
+                let thin = counted::copy_of(scratch);
                 Page { head: head(index, values.len()), body: Body { thin } }
             }
             _ => {
@@ -199,7 +198,7 @@ impl Page {
     pub fn heap_bytes(&self) -> usize {
         match self.form() {
             Form::Dense(_) => Bits::BYTES,
-            Form::Thin(slice) => arc_bytes(size_of_val(slice), align_of::<u16>()),
+            Form::Thin(slice) => counted::heap_bytes(slice.len()),
             Form::Inline(_) => 0,
         }
     }
@@ -208,7 +207,7 @@ impl Page {
     pub(super) fn counter(&self) -> *const u8 {
         match self.form() {
             Form::Dense(words) => Bits::counter(words),
-            Form::Thin(slice) => slice.as_ptr().cast::<u8>().wrapping_sub(16),
+            Form::Thin(slice) => counted::counter(slice.as_ptr()).cast(),
             Form::Inline(_) => ptr::null(),
         }
     }
@@ -238,9 +237,8 @@ impl Clone for Page {
             let bits = ManuallyDrop::new(unsafe { Bits::from_raw(self.body.dense) });
             std::mem::forget(Bits::clone(&bits));
         } else if count > INLINE_MAX {
-            // SAFETY: `thin` is live, came from `Arc::into_raw` of a slice of this length, and
-            // `self` holds a reference.
-            unsafe { Arc::increment_strong_count(thin_slice(self.body.thin, count)) };
+            // SAFETY: `thin` is live and came from `counted::copy_of`, and `self` holds a reference.
+            unsafe { counted::share(self.body.thin) };
         }
         Page { head: self.head, body: self.body }
     }
@@ -255,7 +253,7 @@ impl Drop for Page {
             drop(unsafe { Bits::from_raw(self.body.dense) });
         } else if count > INLINE_MAX {
             // SAFETY: as above, for a slice of the length that the count gives.
-            unsafe { Arc::decrement_strong_count(thin_slice(self.body.thin, count)) };
+            unsafe { counted::release(self.body.thin, page_thin::slice_len(count)) };
         }
     }
 }

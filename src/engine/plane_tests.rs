@@ -9,7 +9,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use roaring::RoaringTreemap;
 
 use super::page::Page;
 use super::plane::Plane;
@@ -104,21 +103,6 @@ proptest! {
             );
             assert_same(&loaded, &model, &strangers);
         }
-    }
-
-    #[test]
-    fn intersect_is_the_members_of_both(
-        ours in batch(),
-        theirs in batch(),
-        whole in any::<bool>(),
-    ) {
-        let plane = plane(ours.keys().copied());
-        let mut audience: RoaringTreemap = theirs.keys().copied().collect();
-        if whole {
-            audience.insert_range((905_320_000_000 >> 16 << 16)..905_320_200_000);
-        }
-        let both: RoaringTreemap = audience.iter().filter(|id| ours.contains_key(id)).collect();
-        prop_assert_eq!(plane.intersect(&audience), both);
     }
 }
 

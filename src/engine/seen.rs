@@ -66,13 +66,6 @@ impl SeenIn {
             recipients.fingerprints.get(place).is_some_and(|text| self.texts.insert(*text))
         }
     }
-
-    /// Keeps those of an audience's permitted members that are new, and
-    /// remembers them.
-    pub(super) fn keep_new(&mut self, permitted: &mut RoaringTreemap) {
-        *permitted -= &self.ids;
-        self.ids |= &*permitted;
-    }
 }
 
 #[cfg(test)]
@@ -87,10 +80,8 @@ mod tests {
             let mut seen = Seen::default();
             seen.reserve(2);
             let mut fill = |at: usize, from: u64, to: u64| {
-                let mut members = RoaringTreemap::new();
-                members.insert_range(from..to);
-                seen.scope_mut(at).unwrap().keep_new(&mut members);
-                (members.len(), seen.is_over(kind))
+                let added = seen.scope_mut(at).unwrap().ids.insert_range(from..to);
+                (added, seen.is_over(kind))
             };
             // The same contacts in two scopes are remembered twice.
             assert_eq!(fill(0, 0, cap / 2), (cap / 2, false));

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use super::{directory::DirectoryView, erased::Erased, plane::Plane};
 use crate::domain::{
     contact::{ContactKind, ContactRef},
-    plane::{PlaneId, PlaneRole, in_verdict_plane},
+    plane::{PlaneId, PlaneRole},
     policy::Policy,
     reason::Reason,
-    scope::{Regime, ScopeRules},
+    scope::ScopeRules,
     secret::Secret,
     time::Now,
 };
@@ -45,18 +45,6 @@ impl KindPlanes {
         Reason::ALL
             .into_iter()
             .filter_map(|reason| self.plane(PlaneRole::Reason(reason)).map(|plane| (reason, plane)))
-    }
-
-    /// The verdict on a contact, as the planes cache it. `None` if they
-    /// contradict each other: refused, but for no reason.
-    #[must_use]
-    pub fn reason(&self, regime: Regime, id: u64) -> Option<Reason> {
-        let member = self.verdict.as_ref().is_some_and(|plane| plane.contains(id));
-        if member == in_verdict_plane(regime, Reason::Permitted) {
-            return Some(Reason::Permitted);
-        }
-        let cached = self.reasons().find(|(_, plane)| plane.contains(id)).map(|(reason, _)| reason);
-        cached.or((regime == Regime::OptIn).then_some(Reason::NoConsent))
     }
 
     fn replace(&mut self, role: PlaneRole, plane: Plane) {

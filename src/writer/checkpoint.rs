@@ -162,8 +162,8 @@ impl Blocks {
         all: bool,
     ) -> Result<usize, WriteError> {
         let length = DIRECTORY_BLOCK as usize;
-        let count = if all { self.tail.len() } else { self.tail.len().min(full * length) };
-        let count = if all { count } else { count / length * length };
+        let count =
+            if all { self.tail.len() } else { (self.tail.len() / length).min(full) * length };
         if count == 0 {
             return Ok(0);
         }
@@ -244,7 +244,7 @@ impl Books {
         let mut left = bytes;
         for kind in [ContactKind::Email, ContactKind::ExternalId] {
             let blocks = self.pages.blocks(kind);
-            let written = blocks.write(batch, kind, left / BLOCK_BYTES, bytes == usize::MAX)?;
+            let written = blocks.write(batch, kind, left / BLOCK_BYTES, false)?;
             left = left.saturating_sub(written * BLOCK_BYTES);
         }
         while left > 0

@@ -113,8 +113,9 @@ fn a_clock_set_back_during_a_checkpoint_is_noticed_after_it() {
     bench.commit(&[blocked]);
     bench.advance(end + 5_000);
     bench.books.checkpoint().unwrap();
-    let more = grants(&bench, 2..4);
-    bench.commit(&more);
+    // The page is written once more, for a neighbour.
+    let neighbour = bench.consent(phone(0) + 1, "sms", Status::Granted, None);
+    bench.commit(&[neighbour]);
     bench.books.begin_checkpoint();
     // The block is in force again, and a page says so.
     bench.advance(end - 5_000);

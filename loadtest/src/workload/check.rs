@@ -1,6 +1,6 @@
 //! `loadtest check`: one recipient a call.
 
-use std::{process::ExitCode, sync::Arc, time::Instant};
+use std::{process::ExitCode, sync::Arc};
 
 use sendgate::{
     cli::generate::random::Random,
@@ -9,8 +9,8 @@ use sendgate::{
 };
 
 use crate::{
-    arguments::{self, Target, Time, Who},
-    calls::{self, Pace, Schedule},
+    arguments::{Calls, Target, Time, Who},
+    calls,
     data::{Column, Person, Population},
     document::{Cell, Part, Table},
     failure::Failure,
@@ -37,32 +37,12 @@ pub struct Args {
     /// The share of recipients who are permitted, in percent
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(..=100))]
     hit_percent: u64,
-    /// Calls without an answer on each connection
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024),
-          conflicts_with = "rate")]
-    in_flight: u64,
-    /// Calls a second at given instants, instead of each after the last
-    #[arg(long, value_parser = rate)]
-    rate: Option<f64>,
+    #[command(flatten)]
+    calls: Calls,
     #[command(flatten)]
     time: Time,
     #[command(flatten)]
     output: Output,
-}
-
-pub(super) fn rate(text: &str) -> Result<f64, String> {
-    arguments::within(text, 0.1, 1_000_000.0)
-}
-
-/// How calls follow each other, and how the report says it.
-pub(super) fn pace(in_flight: u64, rate: Option<f64>) -> (Pace, String) {
-    match rate {
-        None => (Pace::Closed(in_flight), format!("{in_flight} in flight on each connection")),
-        Some(rate) => {
-            let schedule = Schedule { start: Instant::now(), rate, slice: None };
-            (Pace::Open(schedule), format!("{rate} a second, counted from when each was due"))
-        }
-    }
 }
 
 /// Runs the load and shows what it found.
@@ -74,7 +54,7 @@ pub async fn run(args: Args) -> Result<ExitCode, Failure> {
     let session = Session::open(target, &args.who, args.column, 1).await?;
     let mut document = session.document("loadtest check", &args.who).await?;
     let requests = Arc::new(requests(&session, args.hit_percent));
-    let (pace, paced) = pace(args.in_flight, args.rate);
+    let (pace, paced) = args.calls.pace();
     document.fact("calls", paced);
     document.fact("distinct requests", requests.len());
     document.fact("hit rate", args.hit_percent as f64 / 100.0);

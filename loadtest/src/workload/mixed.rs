@@ -4,12 +4,9 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use sendgate::{client::Client, proto::v1::ConsentEvent};
 
-use super::{
-    check::rate,
-    record::{grant, record},
-};
+use super::record::{grant, record};
 use crate::{
-    arguments::{Lists, Streams, Target, Time, Who, within},
+    arguments::{Lists, Streams, Target, Time, Who, rate, within},
     calls::{self, Call, Pace, Schedule},
     data::{self, Column, Events, MAX_LEAVERS},
     document::{Cell, Document, Part, Table},

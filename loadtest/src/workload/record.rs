@@ -7,9 +7,8 @@ use sendgate::{
     proto::v1::{ConsentEvent, Outcome, RecordRequest},
 };
 
-use super::check::{pace, rate};
 use crate::{
-    arguments::{Target, Time, Who},
+    arguments::{Calls, Target, Time, Who},
     calls::{self, Call},
     data::{self, Column, Events, MAX_LEAVERS, Person},
     document::{Cell, Part, Table},
@@ -45,13 +44,8 @@ pub struct Args {
     target: Target,
     #[command(flatten)]
     who: Who,
-    /// Calls without an answer on each connection
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024),
-          conflicts_with = "rate")]
-    in_flight: u64,
-    /// Calls a second at given instants, instead of each after the last
-    #[arg(long, value_parser = rate)]
-    rate: Option<f64>,
+    #[command(flatten)]
+    calls: Calls,
     #[command(flatten)]
     time: Time,
     #[command(flatten)]
@@ -155,7 +149,7 @@ pub async fn run(args: Args) -> Result<ExitCode, Failure> {
     let target = (args.target.endpoint.as_str(), args.target.connections);
     let session = Session::open(target, &args.who, Column::Phones, 1).await?;
     let mut document = session.document("loadtest record", &args.who).await?;
-    let (pace, paced) = pace(args.in_flight, args.rate);
+    let (pace, paced) = args.calls.pace();
     document.fact("calls", paced);
     document.fact("first", session::named(&args.change));
     document.fact("people who take turns", args.people);
