@@ -7,18 +7,18 @@ use tokio::{
     sync::{Semaphore, oneshot, watch},
     task::{JoinHandle, JoinSet},
 };
-use tonic::transport::{Server as Transport, server::TcpIncoming};
 use tonic_health::ServingStatus;
 
 use crate::{
     audit::{Audit, Head, Row},
-    caps,
+    caps::{self, Limits},
     clock::Clock,
     reader::Reader,
     recovery,
     service::{Services, Streams},
     store::StoreError,
-    writer::{Limits, Published, Writer},
+    transport::{self, Tls, TlsError, TlsFiles},
+    writer::{self, Published, Writer},
 };
 
 /// What a server needs to know.
@@ -28,6 +28,10 @@ pub struct Config {
     pub folder: PathBuf,
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// The files of TLS; none to listen without.
+    pub tls: Option<TlsFiles>,
+    /// The limits of connections and streams.
+    pub limits: Limits,
     /// The clock.
     pub clock: Clock,
 }
@@ -39,6 +43,8 @@ pub enum AppError {
     Store(StoreError),
     /// The address cannot be listened on.
     Listen(SocketAddr, io::Error),
+    /// A file of TLS is wrong.
+    Tls(TlsError),
     /// The audit log cannot be written.
     Audit(io::Error),
     /// The system gave no thread, or the services could not be built.
@@ -56,6 +62,7 @@ impl fmt::Display for AppError {
                 "cannot listen on {address}: {error}. Another server may have the port; choose one \
                  with --listen"
             ),
+            Self::Tls(error) => error.fmt(formatter),
             Self::Audit(error) => write!(
                 formatter,
                 "the audit log cannot be written: {error}. Without it nobody may read what was \
@@ -82,6 +89,7 @@ impl From<StoreError> for AppError {
 pub struct Server {
     address: SocketAddr,
     revision: u64,
+    tls: Option<Arc<Tls>>,
     stopping: watch::Sender<bool>,
     stop: oneshot::Sender<()>,
     heads: Arc<Heads>,
@@ -100,7 +108,9 @@ impl Server {
     /// # Errors
     /// [`AppError`].
     pub async fn start(config: Config) -> Result<Self, AppError> {
-        let Config { folder, listen, clock } = config;
+        let Config { folder, listen, tls, limits, clock } = config;
+        let tls = tls.map(|files| Tls::open(files, clock.clone())).transpose();
+        let tls = tls.map_err(AppError::Tls)?.map(Arc::new);
         let audit = Arc::new(Audit::new(&folder, clock.clone()));
         let books = tokio::task::spawn_blocking(move || recovery::open(&folder, clock))
             .await
@@ -112,12 +122,12 @@ impl Server {
         let revision = books.view.revision;
         let reader = Reader::new(Arc::clone(&books.store));
         let published = Arc::new(Published::new(books.view.clone()));
-        let limits = Limits {
+        let queue = writer::Limits {
             queued_tasks: caps::QUEUED_TASKS,
             queued_changes: caps::QUEUED_CHANGES,
             group_changes: caps::GROUP_CHANGES,
         };
-        let writer = Writer::start(books, Arc::clone(&published), limits)
+        let writer = Writer::start(books, Arc::clone(&published), queue)
             .map_err(|error| AppError::Start(error.to_string()))?;
         let heads = Arc::new(Heads {
             published: Arc::clone(&published),
@@ -143,26 +153,28 @@ impl Server {
         set_health(&health, ServingStatus::Serving).await;
 
         let (stop, stopped) = oneshot::channel();
-        let transport = Transport::builder()
-            .max_concurrent_streams(caps::STREAMS)
-            .http2_max_local_error_reset_streams(Some(caps::ERROR_RESETS))
-            .http2_max_header_list_size(caps::HEADER_BYTES)
-            .http2_keepalive_interval(Some(caps::KEEPALIVE))
-            .http2_keepalive_timeout(Some(caps::KEEPALIVE_ANSWER))
-            .initial_stream_window_size(caps::STREAM_WINDOW)
-            .initial_connection_window_size(caps::CONNECTION_WINDOW)
-            .add_routes(routes.routes())
-            .serve_with_incoming_shutdown(
-                TcpIncoming::from(listener).with_nodelay(Some(true)),
-                async {
-                    // An error means that the server was dropped: stop as well.
-                    drop(stopped.await);
-                },
-            );
-        let transport = tokio::spawn(transport);
         let mut ticking = JoinSet::new();
+        if let Some(tls) = &tls {
+            ticking.spawn(Arc::clone(tls).keep(limits.tls_reload));
+        }
+        let transport = transport::serve(listener, tls.clone(), limits, routes.routes(), async {
+            // An error means that the server was dropped: stop as well.
+            drop(stopped.await);
+        });
+        let transport = tokio::spawn(transport);
         ticking.spawn(Arc::clone(&heads).keep());
-        Ok(Self { address, revision, stopping, stop, heads, ticking, transport, writer, health })
+        Ok(Self {
+            address,
+            revision,
+            tls,
+            stopping,
+            stop,
+            heads,
+            ticking,
+            transport,
+            writer,
+            health,
+        })
     }
 
     /// Where it listens.
@@ -175,6 +187,13 @@ impl Server {
     #[must_use]
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// Takes the files of TLS anew, for the connections that come from now on.
+    pub async fn reload_certificates(&self) {
+        let Some(tls) = self.tls.clone() else { return };
+        // A panic there has been printed.
+        drop(tokio::task::spawn_blocking(move || tls.reload(true)).await);
     }
 
     /// Turns true once the writer has failed.

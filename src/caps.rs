@@ -90,13 +90,36 @@ pub const QUEUED_CHANGES: usize = 100_000;
 /// many take about a tenth of a second, for which other writes wait.
 pub const GROUP_CHANGES: usize = 20_000;
 
+/// Connections at once.
+pub const CONNECTIONS: usize = 4_096;
+/// Connections at once from one peer: an IPv4 address, or an IPv6 network of 64
+/// bits. Many clients may stand behind one gateway.
+pub const PEER_CONNECTIONS: usize = 512;
+/// TLS handshakes at once: each costs a signature and some tens of KiB.
+pub const HANDSHAKES: usize = 1_024;
+/// Time for a connection's TLS handshake and the first bytes of HTTP/2.
+pub const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Time after which a connection takes no new streams, so that who may connect
+/// is asked again; open streams go on.
+pub const CONNECTION_AGE: Duration = Duration::from_secs(3_600);
+/// Open files left to the ledger and the rest when connections are counted.
+pub const OTHER_FILES: u64 = 1_024;
+/// Pause after the system had no file for a connection.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often refused connections are logged, at most.
+pub const REFUSALS_LOGGED: Duration = Duration::from_secs(10);
 /// Streams on one HTTP/2 connection.
 pub const STREAMS: u32 = 256;
+/// Streams that were reset before a task took them up, after which the
+/// connection is closed (rapid reset).
+pub const PENDING_RESETS: usize = 20;
 /// Streams reset by our own protocol errors before the connection is closed;
 /// hyper's safe default, which tonic would otherwise remove.
 pub const ERROR_RESETS: usize = 1_024;
 /// Bytes of a request's headers.
 pub const HEADER_BYTES: u32 = 16 << 10;
+/// Bytes of an HTTP/2 frame: the protocol's least.
+pub const FRAME_BYTES: u32 = 16 << 10;
 /// HTTP/2 flow-control window of a stream: a message fits, so that a sender
 /// does not wait in the middle of one.
 pub const STREAM_WINDOW: u32 = 8 << 20;
@@ -106,8 +129,63 @@ pub const CONNECTION_WINDOW: u32 = 32 << 20;
 pub const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Time for its answer.
 pub const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
+/// Time that a client may take for its next whole message, and for reading an
+/// answer.
+pub const STREAM_IDLE: Duration = Duration::from_secs(600);
+/// Age at which a stream ends: nobody may hold a view of rights for ever.
+pub const STREAM_AGE: Duration = Duration::from_secs(86_400);
+/// Bytes of unfinished requests, and again of unread answers, that one
+/// connection may keep in memory.
+pub const CONNECTION_BYTES: usize = 64 << 20;
+/// The same of all connections together; each may always have one message.
+pub const TRANSPORT_BYTES: usize = 1 << 30;
+/// Bytes of a file with certificates or a key.
+pub const TLS_FILE_BYTES: u64 = 1 << 20;
+/// How often the files of TLS are looked at.
+pub const TLS_RELOAD: Duration = Duration::from_secs(10);
+/// Time before the end of a certificate from which on the log warns, daily.
+pub const TLS_WARNING: Duration = Duration::from_secs(14 * 86_400);
 /// Time for open streams to end after the server was asked to stop.
 pub const DRAIN: Duration = Duration::from_secs(10);
+
+/// The limits of connections and streams, which tests set lower.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// [`CONNECTIONS`].
+    pub connections: usize,
+    /// [`PEER_CONNECTIONS`].
+    pub peer_connections: usize,
+    /// [`HANDSHAKES`].
+    pub handshakes: usize,
+    /// [`HANDSHAKE`].
+    pub handshake: Duration,
+    /// [`STREAM_IDLE`].
+    pub stream_idle: Duration,
+    /// [`STREAM_AGE`].
+    pub stream_age: Duration,
+    /// [`CONNECTION_BYTES`].
+    pub connection_bytes: usize,
+    /// [`TRANSPORT_BYTES`].
+    pub transport_bytes: usize,
+    /// [`TLS_RELOAD`].
+    pub tls_reload: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: CONNECTIONS,
+            peer_connections: PEER_CONNECTIONS,
+            handshakes: HANDSHAKES,
+            handshake: HANDSHAKE,
+            stream_idle: STREAM_IDLE,
+            stream_age: STREAM_AGE,
+            connection_bytes: CONNECTION_BYTES,
+            transport_bytes: TRANSPORT_BYTES,
+            tls_reload: TLS_RELOAD,
+        }
+    }
+}
 
 const _: () = {
     // A full column fits in a message with room for its frame.
@@ -123,6 +201,9 @@ const _: () = {
     assert!(BATCH_RECIPIENTS / 8 * FILTER_SCOPES < ANSWER_BYTES);
     assert!(GROUP_CHANGES <= QUEUED_CHANGES && IMPORT_ITEMS <= QUEUED_CHANGES);
     assert!(STREAM_WINDOW as usize >= MESSAGE_BYTES);
+    // No single peer can hold every handshake or every connection.
+    assert!(PEER_CONNECTIONS < HANDSHAKES && PEER_CONNECTIONS < CONNECTIONS);
+    assert!(CONNECTION_BYTES < TRANSPORT_BYTES);
     // The longest addresses of a whole part fit as well.
     assert!(EXPORT_CONTACTS * 300 < MESSAGE_BYTES);
     // Events and the rest of an answer fit in a message.

@@ -17,5 +17,6 @@ pub mod reader;
 pub mod recovery;
 pub mod service;
 pub mod store;
+pub mod transport;
 pub mod verify;
 pub mod writer;

@@ -8,7 +8,9 @@ use tracing_subscriber::EnvFilter;
 use super::Failure;
 use crate::{
     app::{AppError, Config, Server},
+    caps::Limits,
     clock::Clock,
+    transport::TlsFiles,
 };
 
 /// Flags of `sendgate serve`.
@@ -25,9 +27,18 @@ pub struct Args {
         env = "SENDGATE_LISTEN"
     )]
     listen: SocketAddr,
-    /// Listen on an address that is not loopback, without encryption and without tokens.
+    /// Listen on an address that is not loopback without TLS or without tokens
     #[arg(long)]
     insecure: bool,
+    /// The server's certificate in PEM form, with those between it and its authority
+    #[arg(long, value_name = "FILE", requires = "tls_key", env = "SENDGATE_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key in PEM form, which only the server's user may read
+    #[arg(long, value_name = "FILE", requires = "tls_cert", env = "SENDGATE_TLS_KEY")]
+    tls_key: Option<PathBuf>,
+    /// The authorities whose certificates clients must show, in PEM form
+    #[arg(long, value_name = "FILE", requires = "tls_cert", env = "SENDGATE_TLS_CLIENT_CA")]
+    tls_client_ca: Option<PathBuf>,
 }
 
 /// Serves until a signal asks to stop, or the ledger fails.
@@ -41,17 +52,8 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    if !args.listen.ip().is_loopback() && !args.insecure {
-        return Err(Failure::usage(format!(
-            "{} is not a loopback address, and this version has neither encryption nor tokens: \
-             anybody who reaches it could read and withdraw consents. Say --insecure if the network \
-             is yours alone",
-            args.listen
-        )));
-    }
-    if !args.listen.ip().is_loopback() {
-        tracing::warn!(address = %args.listen, "listening without encryption and without tokens");
-    }
+    // Tokens are not part of this version.
+    may_listen(args.listen, args.tls_cert.is_some(), false, args.insecure)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -60,23 +62,91 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
     ended.map(|()| ExitCode::SUCCESS).map_err(|error| Failure::failed(error.to_string()))
 }
 
+/// Whether this address may be listened on: others than loopback need TLS and
+/// tokens, or the word of whoever starts the server.
+fn may_listen(
+    listen: SocketAddr,
+    has_tls: bool,
+    has_tokens: bool,
+    insecure: bool,
+) -> Result<(), Failure> {
+    let missing = match (has_tls, has_tokens) {
+        _ if listen.ip().is_loopback() => return Ok(()),
+        (true, true) => return Ok(()),
+        (true, false) => "without tokens: anybody who reaches it could read and withdraw consents",
+        (false, true) => "without TLS: anybody on the way could read and change what is sent",
+        (false, false) => {
+            "with neither TLS nor tokens: anybody who reaches it could read and withdraw consents"
+        }
+    };
+    if insecure {
+        tracing::warn!(address = %listen, "listening {missing}");
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "{listen} is not a loopback address, and this would listen {missing}. Say --insecure if the \
+         network is yours alone"
+    )))
+}
+
 async fn serve(args: Args) -> Result<(), AppError> {
     let folder = args.data.display().to_string();
     tracing::info!(folder, "opening the store");
-    let config = Config { folder: args.data, listen: args.listen, clock: Clock::System };
+    let files = args.tls_cert.zip(args.tls_key);
+    let config = Config {
+        folder: args.data,
+        listen: args.listen,
+        tls: files.map(|(certificate, key)| TlsFiles {
+            certificate,
+            key,
+            client_ca: args.tls_client_ca,
+        }),
+        limits: Limits::default(),
+        clock: Clock::System,
+    };
     let signals = |kind| signal(kind).map_err(|error| AppError::Start(error.to_string()));
     let (mut terminate, mut interrupt) =
         (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    let mut hangup = signals(SignalKind::hangup())?;
     let server = Server::start(config).await?;
     tracing::info!(address = %server.address(), revision = server.revision(), "serving");
     let mut failed = server.failed();
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
-        // An error means that the writer is gone, which is the same.
-        _ = failed.wait_for(|failed| *failed) => tracing::error!("the writer ended: stopping"),
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => {
+                server.reload_certificates().await;
+                continue;
+            }
+            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+            // An error means that the writer is gone, which is the same.
+            _ = failed.wait_for(|failed| *failed) => tracing::error!("the writer ended: stopping"),
+        }
+        break;
     }
     server.stop().await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_network_needs_tls_and_tokens_or_a_word() {
+        let may = |listen: &str, has_tls, has_tokens, insecure| {
+            may_listen(listen.parse().unwrap(), has_tls, has_tokens, insecure).is_ok()
+        };
+        for loopback in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1"] {
+            assert!(may(loopback, false, false, false), "{loopback}");
+        }
+        for open in ["0.0.0.0:1", "10.0.0.1:1", "[::]:1", "[::ffff:10.0.0.1]:1"] {
+            assert!(may(open, true, true, false), "{open}");
+            assert!(!may(open, true, false, false), "{open}");
+            assert!(!may(open, false, true, false), "{open}");
+            assert!(!may(open, false, false, false), "{open}");
+            assert!(may(open, false, false, true), "{open}");
+        }
+    }
 }

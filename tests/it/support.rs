@@ -10,6 +10,7 @@ use std::{
 
 use sendgate::{
     app::{Config, Server},
+    caps::Limits,
     clock::Clock,
     proto::v1::{
         self, admin_service_client::AdminServiceClient,
@@ -106,6 +107,8 @@ async fn serve(folder: &Path, clock: &Arc<AtomicI64>) -> (Server, Channel) {
     let config = Config {
         folder: folder.to_owned(),
         listen: "127.0.0.1:0".parse().unwrap(),
+        tls: None,
+        limits: Limits::default(),
         clock: Clock::Manual(Arc::clone(clock)),
     };
     let server = Server::start(config).await.unwrap();

@@ -1,0 +1,200 @@
+//! A connection as the HTTP/2 side sees it. It ends itself when the peer never
+//! begins to speak, or leaves answers unread.
+
+use std::{
+    io::{self, IoSlice},
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Instant, Sleep, sleep_until},
+};
+use tokio_rustls::{rustls::pki_types::CertificateDer, server::TlsStream};
+use tonic::transport::server::Connected;
+
+use super::{places::Place, traffic::Traffic};
+
+/// Bytes that every HTTP/2 connection begins with. A keepalive watches over a
+/// connection only once they are there.
+const PREFACE: usize = 24;
+/// How often unread answers are looked at, as a share of the time they have.
+const LOOKS: u32 = 4;
+
+/// Who is at the other end; stands in the extensions of each request.
+#[derive(Clone)]
+pub struct Peer {
+    pub(super) address: SocketAddr,
+    pub(super) local: Option<SocketAddr>,
+    certificates: Option<Arc<[CertificateDer<'static>]>>,
+    pub(super) traffic: Arc<Traffic>,
+}
+
+impl Peer {
+    /// Its address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The certificates that it proved to be its own, in DER, its own first;
+    /// none without mutual TLS.
+    #[must_use]
+    pub fn certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        self.certificates.as_deref()
+    }
+}
+
+/// What carries the bytes.
+pub(super) enum Carrier {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Carrier {
+    fn certificates(&self) -> Option<Arc<[CertificateDer<'static>]>> {
+        let Self::Tls(stream) = self else { return None };
+        stream.get_ref().1.peer_certificates().map(Arc::from)
+    }
+
+    fn local(&self) -> Option<SocketAddr> {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        stream.local_addr().ok()
+    }
+}
+
+/// A connection that may be served.
+pub struct Connection {
+    carrier: Carrier,
+    peer: Peer,
+    /// Bytes of the preface that have not come.
+    preface_left: usize,
+    timer: Pin<Box<Sleep>>,
+    /// Time that an answer may stay unread.
+    idle: Duration,
+    _place: Place,
+}
+
+impl Connection {
+    /// A connection whose peer must begin to speak HTTP/2 by `begin`.
+    pub(super) fn new(
+        carrier: Carrier,
+        address: SocketAddr,
+        place: Place,
+        traffic: Arc<Traffic>,
+        begin: Instant,
+        idle: Duration,
+    ) -> Self {
+        let (local, certificates) = (carrier.local(), carrier.certificates());
+        Self {
+            carrier,
+            peer: Peer { address, local, certificates, traffic },
+            preface_left: PREFACE,
+            timer: Box::pin(sleep_until(begin)),
+            idle,
+            _place: place,
+        }
+    }
+
+    /// An error once the peer has had its time.
+    fn look(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        let ended = |why| {
+            tracing::info!(peer = %self.peer.address, why, "a connection was closed");
+            Err(io::Error::new(io::ErrorKind::TimedOut, why))
+        };
+        while self.timer.as_mut().poll(context).is_ready() {
+            if self.preface_left > 0 {
+                return ended("it did not begin to speak HTTP/2");
+            }
+            if self.peer.traffic.is_stalled(self.idle) {
+                return ended("it left an answer unread");
+            }
+            let pause = (self.idle / LOOKS).max(Duration::from_millis(1));
+            self.timer.as_mut().reset(Instant::now() + pause);
+        }
+        Ok(())
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.look(context)?;
+        let before = buffer.filled().len();
+        let read = match &mut self.carrier {
+            Carrier::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Carrier::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        };
+        let came = buffer.filled().len() - before;
+        self.preface_left = self.preface_left.saturating_sub(came);
+        read
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.look(context)?;
+        match &mut self.carrier {
+            Carrier::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Carrier::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.look(context)?;
+        match &mut self.carrier {
+            Carrier::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Carrier::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.carrier {
+            Carrier::Plain(stream) => stream.is_write_vectored(),
+            Carrier::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.look(context)?;
+        match &mut self.carrier {
+            Carrier::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Carrier::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.look(context)?;
+        match &mut self.carrier {
+            Carrier::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Carrier::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}
