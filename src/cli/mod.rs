@@ -6,6 +6,7 @@
 mod args;
 mod check;
 mod completions;
+mod connect;
 mod entry;
 mod explain;
 mod export;
@@ -35,7 +36,6 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub use self::failure::Failure;
-use crate::client::{Client, DEFAULT_ENDPOINT};
 
 /// Exit codes, as `--help` tells them.
 const EXIT_CODES: &str = "\
@@ -56,9 +56,8 @@ const SUPPRESSED: u8 = 5;
 #[derive(Parser)]
 #[command(name = "sendgate", version, after_help = EXIT_CODES)]
 struct Cli {
-    /// The server to ask
-    #[arg(value_parser = endpoint, long, global = true, env = "SENDGATE_ENDPOINT", default_value = DEFAULT_ENDPOINT)]
-    endpoint: String,
+    #[command(flatten)]
+    server: connect::Args,
     #[command(subcommand)]
     command: Command,
 }
@@ -127,30 +126,18 @@ enum Question {
     Iys(iys::Question),
 }
 
-/// A server's URL; a bare address means http. This version has no encryption,
-/// and whoever writes https must not be served without it.
-fn endpoint(text: &str) -> Result<String, String> {
-    match text.split_once("://") {
-        None => Ok(format!("http://{text}")),
-        Some(("http", _)) => Ok(text.to_owned()),
-        Some((scheme, _)) => {
-            Err(format!("{scheme}:// is not spoken by this version: write http://"))
-        }
-    }
-}
-
 /// Runs the command line of this process and says how it ended.
 #[must_use]
 pub fn run() -> ExitCode {
-    let Cli { endpoint, command } = Cli::parse();
+    let Cli { server, command } = Cli::parse();
     let outcome = match command {
         Command::Serve(args) => serve::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Iys(iys::Command::Check(args)) => iys::check::run(&args),
-        Command::Iys(iys::Command::Ask(question)) => ask(&endpoint, Question::Iys(question)),
+        Command::Iys(iys::Command::Ask(question)) => ask(&server, Question::Iys(question)),
         Command::Generate(command) => generate::run(&command),
         Command::Completions(args) => completions::run(&args),
-        Command::Ask(question) => ask(&endpoint, question),
+        Command::Ask(question) => ask(&server, question),
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("sendgate: {failure}");
@@ -158,10 +145,10 @@ pub fn run() -> ExitCode {
     })
 }
 
-fn ask(endpoint: &str, question: Question) -> Result<ExitCode, Failure> {
+fn ask(server: &connect::Args, question: Question) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let answer = async {
-        let client = Client::connect(endpoint).await?;
+        let client = server.connect().await?;
         match question {
             Question::Policy(command) => policy::run(&client, command).await,
             Question::Import(args) => import::run(&client, args).await,
@@ -196,12 +183,28 @@ fn ask(endpoint: &str, question: Question) -> Result<ExitCode, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
     use super::Cli;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// `serve` has flags of the names that clients have for their own
+    /// certificates: they must not be mixed up, nor shown twice.
+    #[test]
+    fn a_servers_certificate_and_a_clients_are_different_flags() {
+        let serve = ["sendgate", "serve", "--tls-cert", "a", "--tls-key", "b"];
+        assert!(Cli::try_parse_from(serve).is_ok());
+        assert!(Cli::try_parse_from(&serve[..4]).is_err(), "serve needs the key as well");
+        let stats = ["sendgate", "stats", "--tls-ca", "c", "--tls-cert", "a", "--tls-key", "b"];
+        assert!(Cli::try_parse_from(stats).is_ok());
+        let client_ca = ["sendgate", "stats", "--tls-client-ca", "c"];
+        assert!(Cli::try_parse_from(client_ca).is_err());
+        let help = Cli::try_parse_from(["sendgate", "serve", "--help"]).err().unwrap().to_string();
+        assert_eq!(help.matches("--tls-cert ").count(), 1, "{help}");
+        assert!(help.contains("SENDGATE_TLS_CERT") && !help.contains("SENDGATE_CLIENT_CERT"));
     }
 }

@@ -19,6 +19,8 @@ pub enum ClientError {
         /// What the transport said.
         reason: String,
     },
+    /// The call was not made: what it needs is missing or wrong.
+    Setup(String),
     /// The server answered with an error, or the connection broke.
     Status(Box<Status>),
     /// The server refused one batch of a filter stream.
@@ -57,7 +59,7 @@ impl ClientError {
             Self::BatchRefused { code, .. } => [BatchErrorCode::NotYet, BatchErrorCode::Overloaded]
                 .iter()
                 .any(|transient| transient.as_str_name().ends_with(code.as_str())),
-            Self::Contract(_) => false,
+            Self::Setup(_) | Self::Contract(_) => false,
         }
     }
 
@@ -77,7 +79,7 @@ impl ClientError {
                     | Code::OutOfRange
                     | Code::Unimplemented
             ),
-            Self::BatchRefused { .. } | Self::Contract(_) => false,
+            Self::Setup(_) | Self::BatchRefused { .. } | Self::Contract(_) => false,
         }
     }
 }
@@ -88,6 +90,7 @@ impl fmt::Display for ClientError {
             Self::Unreachable { endpoint, reason } => {
                 write!(formatter, "cannot reach {endpoint}: {reason}")
             }
+            Self::Setup(what) => formatter.write_str(what),
             Self::Status(status) => {
                 write!(formatter, "{}: {}", code_name(status.code()), status.message())
             }
@@ -111,7 +114,7 @@ impl From<Status> for ClientError {
 
 /// The last cause of an error: transports wrap "connection refused" in several
 /// layers that say only "transport error".
-fn innermost(error: &dyn Error) -> String {
+pub(super) fn innermost(error: &dyn Error) -> String {
     let mut last = error;
     while let Some(source) = last.source() {
         last = source;

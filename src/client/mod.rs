@@ -10,6 +10,7 @@ mod audience;
 mod error;
 mod filter;
 mod import;
+mod tls;
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub use self::{
     error::ClientError,
     filter::{FilterStream, Recipients},
     import::{Acknowledged, Counts, ImportStream},
+    tls::ClientTls,
 };
 use crate::proto::v1::{
     admin_service_client::AdminServiceClient, consent_service_client::ConsentServiceClient,
@@ -58,9 +60,18 @@ impl Client {
     /// # Errors
     /// `endpoint` is not a URL, or nobody answers there.
     pub async fn connect(endpoint: &str) -> Result<Self, ClientError> {
+        Self::connect_with(endpoint, &ClientTls::default()).await
+    }
+
+    /// Connects to `endpoint`, by TLS if it begins with `https`.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect); and the certificates do not serve the
+    /// endpoint, or the server's is not trusted.
+    pub async fn connect_with(endpoint: &str, tls: &ClientTls) -> Result<Self, ClientError> {
         let unreachable = |error| ClientError::unreachable(endpoint, &error);
-        let channel = Endpoint::from_shared(endpoint.to_owned())
-            .map_err(unreachable)?
+        let channel = tls
+            .apply(Endpoint::from_shared(endpoint.to_owned()).map_err(unreachable)?)?
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)

@@ -1,0 +1,58 @@
+//! Which server to ask, and how to be sure that it is the one.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::Failure;
+use crate::client::{Client, ClientTls, DEFAULT_ENDPOINT};
+
+/// Flags of every command that asks a server.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The server to ask
+    #[arg(value_parser = endpoint, long, global = true, env = "SENDGATE_ENDPOINT", default_value = DEFAULT_ENDPOINT)]
+    endpoint: String,
+    /// The authority of the server's certificate, in PEM form; for https://
+    #[arg(long, global = true, value_name = "FILE", env = "SENDGATE_TLS_CA")]
+    tls_ca: Option<PathBuf>,
+    /// This client's certificate in PEM form, for servers that ask for one
+    #[arg(long, global = true, value_name = "FILE", env = "SENDGATE_CLIENT_CERT")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key in PEM form
+    #[arg(long, global = true, value_name = "FILE", env = "SENDGATE_CLIENT_KEY")]
+    tls_key: Option<PathBuf>,
+}
+
+impl Args {
+    /// Connects.
+    ///
+    /// # Errors
+    /// A file cannot be read, nobody answers, or they are not trusted.
+    pub async fn connect(&self) -> Result<Client, Failure> {
+        let identity = match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
+            (None, None) => None,
+            _ => return Err(Failure::usage("--tls-cert and --tls-key go together")),
+        };
+        let authorities = self.tls_ca.as_deref().map(read).transpose()?;
+        let tls = ClientTls { authorities, identity };
+        Ok(Client::connect_with(&self.endpoint, &tls).await?)
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(file).map_err(|error| Failure::failed(format!("{}: {error}", file.display())))
+}
+
+/// A server's URL; a bare address means http.
+fn endpoint(text: &str) -> Result<String, String> {
+    match text.split_once("://") {
+        None => Ok(format!("http://{text}")),
+        Some(("http" | "https", _)) => Ok(text.to_owned()),
+        Some((scheme, _)) => {
+            Err(format!("{scheme}:// is not spoken here: write http:// or https://"))
+        }
+    }
+}
