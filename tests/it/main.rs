@@ -26,6 +26,8 @@ mod imports;
 mod iys;
 mod iys_registered;
 mod layering;
+mod linear;
+mod linear_model;
 mod model;
 mod orders;
 mod policy_change;
