@@ -10,13 +10,14 @@ use tokio::{
 use tonic_health::ServingStatus;
 
 use crate::{
-    audit::{Audit, Head, Row},
+    audit::{Audit, Head, Row, TokensInForce},
     caps::{self, Limits},
     clock::Clock,
     reader::Reader,
     recovery,
     service::{Services, Streams},
     store::StoreError,
+    tokens::{Tokens, TokensError},
     transport::{self, Tls, TlsError, TlsFiles},
     writer::{self, Published, Writer},
 };
@@ -47,6 +48,8 @@ pub enum AppError {
     Tls(TlsError),
     /// The audit log cannot be written.
     Audit(io::Error),
+    /// The tokens are refused.
+    Tokens(TokensError),
     /// The system gave no thread, or the services could not be built.
     Start(String),
     /// The writer ended: what the disk holds is unknown until a restart (A10).
@@ -68,6 +71,7 @@ impl fmt::Display for AppError {
                 "the audit log cannot be written: {error}. Without it nobody may read what was \
                  recorded of people"
             ),
+            Self::Tokens(error) => error.fmt(formatter),
             Self::Start(what) => write!(formatter, "the server could not start: {what}"),
             Self::Writer => formatter.write_str(
                 "the ledger could not be written, so the server stopped. Look at the disk, then start \
@@ -112,9 +116,14 @@ impl Server {
         let tls = tls.map(|files| Tls::open(files, clock.clone())).transpose();
         let tls = tls.map_err(AppError::Tls)?.map(Arc::new);
         let audit = Arc::new(Audit::new(&folder, clock.clone()));
-        let books = tokio::task::spawn_blocking(move || recovery::open(&folder, clock))
-            .await
-            .map_err(|error| AppError::Start(error.to_string()))??;
+        let opening = move || {
+            let books = recovery::open(&folder, clock.clone())?;
+            let tokens = Tokens::open(&folder, clock).map_err(AppError::Tokens)?;
+            Ok::<_, AppError>((books, tokens))
+        };
+        let opened = tokio::task::spawn_blocking(opening).await;
+        let (books, tokens) = opened.map_err(|error| AppError::Start(error.to_string()))??;
+        let tokens = Arc::new(tokens);
         let listener =
             TcpListener::bind(listen).await.map_err(|error| AppError::Listen(listen, error))?;
         let address = listener.local_addr().map_err(|error| AppError::Listen(listen, error))?;
@@ -135,6 +144,7 @@ impl Server {
             audit: Arc::clone(&audit),
         });
         heads.record("start")?;
+        tell_tokens(&tokens, &audit)?;
         let (stopping, is_stopping) = watch::channel(false);
         let services = Services {
             published,
@@ -145,6 +155,7 @@ impl Server {
             exports: Arc::new(Semaphore::new(caps::EXPORTS)),
             watches: Arc::new(Semaphore::new(caps::WATCHES)),
             audit,
+            tokens: Arc::clone(&tokens),
             stopping: is_stopping,
         };
         let (health, health_service) = tonic_health::server::health_reporter();
@@ -163,6 +174,7 @@ impl Server {
         });
         let transport = tokio::spawn(transport);
         ticking.spawn(Arc::clone(&heads).keep());
+        ticking.spawn(expire(tokens));
         Ok(Self {
             address,
             revision,
@@ -253,7 +265,8 @@ impl Heads {
     }
 
     fn record_or_log(&self, when: &'static str) {
-        if let Err(error) = self.record(when) {
+        let told = self.audit.left_out().map_err(AppError::Audit).and_then(|()| self.record(when));
+        if let Err(error) = told {
             tracing::error!(%error, "the audit log did not get the head of the chain");
         }
     }
@@ -269,6 +282,31 @@ impl Heads {
             // A panic there has been printed.
             drop(told.await);
         }
+    }
+}
+
+/// Says who may call, however the tokens came to be: a hand may have changed
+/// their file since the last stop.
+fn tell_tokens(tokens: &Tokens, audit: &Audit) -> Result<(), AppError> {
+    let required = !tokens.are_open();
+    let tokens: Vec<String> = tokens.list().iter().map(ToString::to_string).collect();
+    if required {
+        tracing::info!(tokens = tokens.len(), "every call needs a token");
+    } else {
+        tracing::warn!(
+            "there are no tokens: whoever reaches this address may do everything. Create the first \
+             with `sendgate token create`"
+        );
+    }
+    audit.record(&Row::Tokens(TokensInForce { required, tokens })).map_err(AppError::Audit)
+}
+
+/// Ends the open streams of tokens whose time is over.
+async fn expire(tokens: Arc<Tokens>) {
+    let mut seconds = tokio::time::interval(caps::TOKEN_EXPIRY);
+    loop {
+        seconds.tick().await;
+        tokens.expire();
     }
 }
 

@@ -81,6 +81,26 @@ pub const NOTE_BYTES: usize = 1_024;
 /// Bytes of an event key.
 pub const KEY_BYTES: usize = 128;
 
+/// Tokens of one server: one for each program, and room for years of them.
+pub const TOKENS: usize = 1_000;
+/// Brands that one token names; one for more is one for all.
+pub const TOKEN_BRANDS: usize = 64;
+/// Bytes of a token's name.
+pub const TOKEN_NAME_BYTES: usize = 64;
+/// Bytes of the file of tokens, which is read at start: room for all of them
+/// with a dozen brands each, or for some with as many as they may name.
+pub const TOKENS_FILE_BYTES: u64 = 8 << 20;
+/// How often open streams are held against the ends of their tokens.
+pub const TOKEN_EXPIRY: Duration = Duration::from_secs(1);
+/// Rows that denials may leave in the audit log in [`AUDIT_HEAD`], counted
+/// apart for strangers and for callers with a token, so that those who guess
+/// neither fill the disk nor hide the others. What is left out is counted.
+pub const AUDITED_DENIALS: u64 = 60;
+/// Bytes of a name that was asked for in vain, in the audit log.
+pub const AUDITED_NAME_BYTES: usize = 64;
+/// Policies that the audit row of one filter stream names.
+pub const AUDITED_POLICIES: usize = 32;
+
 /// Tasks in the writer's queue.
 pub const QUEUED_TASKS: usize = 1_024;
 /// Changes in the writer's queue: some 600 MB if every text is as long as it may
@@ -206,6 +226,9 @@ const _: () = {
     assert!(CONNECTION_BYTES < TRANSPORT_BYTES);
     // The longest addresses of a whole part fit as well.
     assert!(EXPORT_CONTACTS * 300 < MESSAGE_BYTES);
+    // As many tokens as there may be, with a brand each, fit in their file; and
+    // so does what a list of them says, in a message.
+    assert!(TOKENS as u64 * 1_024 < TOKENS_FILE_BYTES);
     // Events and the rest of an answer fit in a message.
     assert!(RECORDS_BYTES + (64 << 10) < MESSAGE_BYTES);
 };

@@ -17,6 +17,7 @@ pub mod reader;
 pub mod recovery;
 pub mod service;
 pub mod store;
+pub mod tokens;
 pub mod transport;
 pub mod verify;
 pub mod writer;

@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use sendgate::{
     client::{Client, ClientError},
     proto::v1::{GetStatisticsRequest, GetStatisticsResponse},
+    tokens::Token,
 };
 
 use crate::{
@@ -21,6 +22,18 @@ const BATCH: u64 = 16_384;
 const AUDIENCE: u64 = 4_000_000;
 /// The least distinct data, in MiB.
 const LEAST_MIB: usize = 64;
+
+/// Connects to a server of the caller's, with the token of the environment.
+///
+/// # Errors
+/// Nobody answers, or `SENDGATE_TOKEN` holds no token.
+pub async fn connect(endpoint: &str) -> Result<Client, Failure> {
+    let token = Token::of_environment().map_err(|error| format!("SENDGATE_TOKEN: {error}"))?;
+    let client = Client::connect(endpoint).await.map_err(|error| {
+        format!("{error}. Start a server with `sendgate serve`, or name it with --endpoint")
+    })?;
+    Ok(client.with_token(token.as_ref()))
+}
 
 /// A server made ready.
 pub struct Session {
@@ -65,10 +78,7 @@ impl Session {
     ) -> Result<Self, Failure> {
         let mut clients = Vec::new();
         for _ in 0..connections {
-            let client = Client::connect(endpoint).await.map_err(|error| {
-                format!("{error}. Start a server with `sendgate serve`, or name it with --endpoint")
-            })?;
-            clients.push(client);
+            clients.push(connect(endpoint).await?);
         }
         let client = clients.first().ok_or("no connection was asked for")?;
         let channel = who.channel.as_deref().unwrap_or(column.channel());

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::Failure;
+use super::{Failure, token};
 use crate::client::{Client, ClientTls, DEFAULT_ENDPOINT};
 
 /// Flags of every command that asks a server.
@@ -23,13 +23,18 @@ pub struct Args {
     /// The certificate's private key in PEM form
     #[arg(long, global = true, value_name = "FILE", env = "SENDGATE_CLIENT_KEY")]
     tls_key: Option<PathBuf>,
+    /// File with the token to show; nobody else may read it. Without it,
+    /// SENDGATE_TOKEN holds the token, if one is needed
+    #[arg(long, global = true, value_name = "FILE", env = "SENDGATE_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
 }
 
 impl Args {
     /// Connects.
     ///
     /// # Errors
-    /// A file cannot be read, nobody answers, or they are not trusted.
+    /// A file cannot be read or may be read by others, nobody answers, or they
+    /// are not trusted.
     pub async fn connect(&self) -> Result<Client, Failure> {
         let identity = match (&self.tls_cert, &self.tls_key) {
             (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
@@ -38,7 +43,8 @@ impl Args {
         };
         let authorities = self.tls_ca.as_deref().map(read).transpose()?;
         let tls = ClientTls { authorities, identity };
-        Ok(Client::connect_with(&self.endpoint, &tls).await?)
+        let token = token::shown(self.token_file.as_deref())?;
+        Ok(Client::connect_with(&self.endpoint, &tls).await?.with_token(token.as_ref()))
     }
 }
 

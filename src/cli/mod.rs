@@ -28,10 +28,11 @@ mod rights;
 pub mod serve;
 mod stats;
 mod suppress;
+mod token;
 pub mod verify;
 mod watch;
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -121,6 +122,9 @@ enum Question {
     Reach(reach::Args),
     /// Show what the server holds and does
     Stats(stats::Args),
+    /// Create, list and revoke the tokens that callers show
+    #[command(subcommand)]
+    Token(token::Command),
     /// Stands in `Command`, beside what needs no server
     #[command(skip)]
     Iys(iys::Question),
@@ -130,14 +134,19 @@ enum Question {
 #[must_use]
 pub fn run() -> ExitCode {
     let Cli { server, command } = Cli::parse();
+    let ask = |question| ask(&server, question);
     let outcome = match command {
         Command::Serve(args) => serve::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Iys(iys::Command::Check(args)) => iys::check::run(&args),
-        Command::Iys(iys::Command::Ask(question)) => ask(&server, Question::Iys(question)),
+        Command::Iys(iys::Command::Ask(question)) => ask(Question::Iys(question)),
         Command::Generate(command) => generate::run(&command),
         Command::Completions(args) => completions::run(&args),
-        Command::Ask(question) => ask(&server, question),
+        Command::Ask(Question::Token(command)) => match command.offline().map(Path::to_owned) {
+            Some(folder) => token::run_offline(&folder, command),
+            None => ask(Question::Token(command)),
+        },
+        Command::Ask(question) => ask(question),
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("sendgate: {failure}");
@@ -168,6 +177,7 @@ fn ask(server: &connect::Args, question: Question) -> Result<ExitCode, Failure> 
             Question::Object(args) => right::object(&client, args).await,
             Question::Reach(args) => reach::run(&client, args).await,
             Question::Stats(args) => stats::run(&client, &args).await,
+            Question::Token(command) => token::run(&client, command).await,
             Question::Iys(question) => iys::run(&client, question).await,
         }
     };

@@ -10,6 +10,7 @@ use crate::{
     app::{AppError, Config, Server},
     caps::Limits,
     clock::Clock,
+    tokens::Tokens,
     transport::TlsFiles,
 };
 
@@ -52,8 +53,8 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    // Tokens are not part of this version.
-    may_listen(args.listen, args.tls_cert.is_some(), false, args.insecure)?;
+    let has_tokens = Tokens::are_required(&args.data);
+    may_listen(args.listen, args.tls_cert.is_some(), has_tokens, args.insecure)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

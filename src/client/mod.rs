@@ -7,6 +7,7 @@
 
 mod answer;
 mod audience;
+mod bearer;
 mod error;
 mod filter;
 mod import;
@@ -14,19 +15,26 @@ mod tls;
 
 use std::time::Duration;
 
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    service::interceptor::InterceptedService,
+    transport::{Channel, Endpoint},
+};
 
 pub use self::{
     answer::{ScopeVerdicts, Verdicts},
     audience::Audience,
+    bearer::Bearer,
     error::ClientError,
     filter::{FilterStream, Recipients},
     import::{Acknowledged, Counts, ImportStream},
     tls::ClientTls,
 };
-use crate::proto::v1::{
-    admin_service_client::AdminServiceClient, consent_service_client::ConsentServiceClient,
-    filter_service_client::FilterServiceClient,
+use crate::{
+    proto::v1::{
+        admin_service_client::AdminServiceClient, consent_service_client::ConsentServiceClient,
+        filter_service_client::FilterServiceClient,
+    },
+    tokens::Token,
 };
 
 /// Where a server listens when nobody said otherwise.
@@ -52,7 +60,11 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug)]
 pub struct Client {
     channel: Channel,
+    bearer: Bearer,
 }
+
+/// What calls go through: it shows the client's token with each.
+pub type Calls = InterceptedService<Channel, Bearer>;
 
 impl Client {
     /// Connects to `endpoint`, such as [`DEFAULT_ENDPOINT`].
@@ -81,29 +93,39 @@ impl Client {
             .connect()
             .await
             .map_err(unreachable)?;
-        Ok(Self { channel })
+        Ok(Self { channel, bearer: Bearer::default() })
+    }
+
+    /// Shows this token with every call.
+    #[must_use]
+    pub fn with_token(self, token: Option<&Token>) -> Self {
+        Self { bearer: Bearer::new(token), ..self }
+    }
+
+    fn calls(&self) -> Calls {
+        InterceptedService::new(self.channel.clone(), self.bearer.clone())
     }
 
     /// The generated client of the filter service.
     #[must_use]
-    pub fn filter_service(&self) -> FilterServiceClient<Channel> {
-        FilterServiceClient::new(self.channel.clone())
+    pub fn filter_service(&self) -> FilterServiceClient<Calls> {
+        FilterServiceClient::new(self.calls())
             .max_decoding_message_size(MAX_DECODED_BYTES)
             .max_encoding_message_size(MAX_ENCODED_BYTES)
     }
 
     /// The generated client of the consent service.
     #[must_use]
-    pub fn consent_service(&self) -> ConsentServiceClient<Channel> {
-        ConsentServiceClient::new(self.channel.clone())
+    pub fn consent_service(&self) -> ConsentServiceClient<Calls> {
+        ConsentServiceClient::new(self.calls())
             .max_decoding_message_size(MAX_DECODED_BYTES)
             .max_encoding_message_size(MAX_ENCODED_BYTES)
     }
 
     /// The generated client of the admin service.
     #[must_use]
-    pub fn admin_service(&self) -> AdminServiceClient<Channel> {
-        AdminServiceClient::new(self.channel.clone())
+    pub fn admin_service(&self) -> AdminServiceClient<Calls> {
+        AdminServiceClient::new(self.calls())
             .max_decoding_message_size(MAX_DECODED_BYTES)
             .max_encoding_message_size(MAX_ENCODED_BYTES)
     }

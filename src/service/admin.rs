@@ -1,4 +1,4 @@
-//! Policy and statistics.
+//! Policy, statistics, and what is done to the whole store.
 
 use tonic::{Request, Response, Status, async_trait};
 
@@ -35,8 +35,7 @@ impl AdminService for Services {
         &self,
         request: Request<ApplyPolicyRequest>,
     ) -> Result<Response<ApplyPolicyResponse>, Status> {
-        let peer = request.remote_addr();
-        let request = request.into_inner();
+        let (caller, request) = self.admit(request)?.into_parts();
         let proposal = PolicyProposal {
             text: request.toml,
             permits_more: request.permits_more,
@@ -47,7 +46,7 @@ impl AdminService for Services {
             note: convert::text(request.note, "note", caps::NOTE_BYTES)?,
         };
         // Trying a policy out is no act.
-        let row = (!proposal.dry_run).then(|| act(&proposal.actor, peer, "*", None));
+        let row = (!proposal.dry_run).then(|| act(&proposal.actor, &caller, "*", None));
         if let Some(row) = &row {
             self.audited(&Row::Policy(row.clone()))?;
         }
@@ -82,8 +81,9 @@ impl AdminService for Services {
 
     async fn get_policy(
         &self,
-        _request: Request<GetPolicyRequest>,
+        request: Request<GetPolicyRequest>,
     ) -> Result<Response<GetPolicyResponse>, Status> {
+        self.admit(request)?;
         let view = self.published.load();
         Ok(Response::new(GetPolicyResponse {
             policy_version: view.policy.version().to_owned(),
@@ -94,8 +94,9 @@ impl AdminService for Services {
 
     async fn list_policies(
         &self,
-        _request: Request<v1::ListPoliciesRequest>,
+        request: Request<v1::ListPoliciesRequest>,
     ) -> Result<Response<v1::ListPoliciesResponse>, Status> {
+        self.admit(request)?;
         let view = self.published.load();
         let rows = tokio::task::block_in_place(|| {
             self.reader.policies(view.policy_revision, caps::LISTED_POLICIES)
@@ -108,7 +109,8 @@ impl AdminService for Services {
         &self,
         request: Request<v1::PurgeRequest>,
     ) -> Result<Response<v1::PurgeResponse>, Status> {
-        let row = act(&Actor::default(), request.remote_addr(), "*", None);
+        let (caller, _) = self.admit(request)?.into_parts();
+        let row = act(&Actor::default(), &caller, "*", None);
         self.audited(&Row::Purge(row.clone()))?;
         let view = self.published.load();
         let purged = match self.writer.purge().await {
@@ -131,8 +133,9 @@ impl AdminService for Services {
 
     async fn get_statistics(
         &self,
-        _request: Request<GetStatisticsRequest>,
+        request: Request<GetStatisticsRequest>,
     ) -> Result<Response<GetStatisticsResponse>, Status> {
+        self.admit(request)?;
         let view = self.published.load();
         let chain_head = tokio::task::block_in_place(|| self.reader.chain(view.revision));
         let chain_head = chain_head.map_err(unreadable)?;
@@ -167,11 +170,37 @@ impl AdminService for Services {
 
     async fn checkpoint(
         &self,
-        _request: Request<CheckpointRequest>,
+        request: Request<CheckpointRequest>,
     ) -> Result<Response<CheckpointResponse>, Status> {
-        let reached = self.writer.checkpoint().await?;
+        let (caller, _) = self.admit(request)?.into_parts();
+        let row = act(&Actor::default(), &caller, "*", None);
+        self.audited(&Row::Checkpoint(row.clone()))?;
+        let reached = self.writer.checkpoint().await.map_err(Status::from);
+        self.audited_afterwards(&Row::Checkpoint(row.with(reached.as_ref().copied())));
+        let reached = reached?;
         let view = self.published.load();
         Ok(Response::new(CheckpointResponse { revision: Some(revision(&view, reached)) }))
+    }
+
+    async fn create_token(
+        &self,
+        request: Request<v1::CreateTokenRequest>,
+    ) -> Result<Response<v1::CreateTokenResponse>, Status> {
+        self.create_one_token(self.admit(request)?).map(Response::new)
+    }
+
+    async fn list_tokens(
+        &self,
+        request: Request<v1::ListTokensRequest>,
+    ) -> Result<Response<v1::ListTokensResponse>, Status> {
+        Ok(Response::new(self.all_tokens(self.admit(request)?)))
+    }
+
+    async fn revoke_token(
+        &self,
+        request: Request<v1::RevokeTokenRequest>,
+    ) -> Result<Response<v1::RevokeTokenResponse>, Status> {
+        self.revoke_one_token(self.admit(request)?).map(Response::new)
     }
 }
 

@@ -1,10 +1,8 @@
 //! Reads of what was recorded of people, and acts, as the audit log tells them.
 
-use std::net::SocketAddr;
-
 use tonic::{Code, Status};
 
-use super::{Services, status::status};
+use super::{Services, gate::Caller, status::status};
 use crate::{
     audit::{Act, Asker, Read, Row},
     domain::{
@@ -16,9 +14,9 @@ use crate::{
 };
 
 /// A read that begins: who asks, of which brand.
-pub(super) fn read(actor: Actor, peer: Option<SocketAddr>, brand: &str) -> Read {
+pub(super) fn read(actor: Actor, caller: &Caller, brand: &str) -> Read {
     Read {
-        asked_by: Asker { role: actor.role.name(), id: actor.id, peer },
+        asked_by: asker(&actor, caller),
         brand: brand.to_owned(),
         about: None,
         scope: None,
@@ -28,19 +26,20 @@ pub(super) fn read(actor: Actor, peer: Option<SocketAddr>, brand: &str) -> Read 
 }
 
 /// An act that begins.
-pub(super) fn act(
-    actor: &Actor,
-    peer: Option<SocketAddr>,
-    brand: &str,
-    about: Option<String>,
-) -> Act {
+pub(super) fn act(actor: &Actor, caller: &Caller, brand: &str, about: Option<String>) -> Act {
     Act {
-        by: Asker { role: actor.role.name(), id: actor.id.clone(), peer },
+        by: asker(actor, caller),
         brand: brand.to_owned(),
         about,
         outcome: "begun".to_owned(),
         revision: 0,
     }
+}
+
+/// Who they say they are, and who they have shown to be.
+fn asker(actor: &Actor, caller: &Caller) -> Asker {
+    let (role, id) = (actor.role.name(), actor.id.clone());
+    Asker { role, id, token: caller.token(), peer: caller.peer() }
 }
 
 impl Act {

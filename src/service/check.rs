@@ -3,15 +3,20 @@
 use tonic::{Code, Status};
 
 use super::{
-    Services, convert,
+    Services,
+    audited::{masked, read},
+    convert,
     convert_record::ledger_record,
-    question::{Asked, minimum, named_scope, revision},
+    gate::Admitted,
+    question::{Asked, minimum, named_scope, revision, scope_name},
     status::{invalid, status},
 };
 use crate::{
+    audit::{Read, Row},
     domain::{
         address::Accept,
         contact::{Address, ContactRef},
+        event::Actor,
         reason::Reason,
         scope::Scope,
     },
@@ -21,7 +26,11 @@ use crate::{
 };
 
 impl Services {
-    pub(super) async fn check_one(&self, request: CheckRequest) -> Result<CheckResponse, Status> {
+    pub(super) async fn check_one(
+        &self,
+        request: Admitted<CheckRequest>,
+    ) -> Result<CheckResponse, Status> {
+        let (caller, request) = request.into_parts();
         let contact = request.contact.ok_or_else(|| invalid("contact", "name the contact"))?;
         let scope = request.scope.ok_or_else(|| invalid("scope", "name the scope"))?;
         let kind = convert::kind(contact.kind, "contact.kind")?;
@@ -45,7 +54,16 @@ impl Services {
         let address = convert::address(Some(&contact), Accept::Valid).ok();
         let reason = decide(&view, &asked, address.as_ref())?;
         let record = if request.include_record {
-            tokio::task::block_in_place(|| self.record(&view, &scope, address))?
+            // More than a verdict: what was recorded of a person.
+            let row = Read {
+                about: Some(address.as_ref().map_or_else(|| "no address".to_owned(), masked)),
+                scope: Some(scope_name(&view.policy, &scope)),
+                ..read(Actor::default(), &caller, &request.brand)
+            };
+            let found = tokio::task::block_in_place(|| self.record(&view, &scope, address));
+            let count = usize::from(matches!(found, Ok(Some(_))));
+            self.audited(&Row::Check(row.with(&found, count)))?;
+            found?
         } else {
             None
         };

@@ -6,6 +6,7 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::{
     Services, convert,
+    gate::AdmittedStream,
     question::revision,
     refusal::{Refusal, result},
     status::invalid,
@@ -32,7 +33,7 @@ impl ConsentService for Services {
         &self,
         request: Request<RecordRequest>,
     ) -> Result<Response<RecordResponse>, Status> {
-        let events = request.into_inner().events;
+        let events = self.admit(request)?.into_inner().events;
         let (results, revision) = self.write(events, "events", convert::consent).await?;
         Ok(Response::new(RecordResponse { results, revision }))
     }
@@ -41,13 +42,13 @@ impl ConsentService for Services {
         &self,
         request: Request<SuppressRequest>,
     ) -> Result<Response<SuppressResponse>, Status> {
-        let entries = request.into_inner().suppressions;
+        let entries = self.admit(request)?.into_inner().suppressions;
         let (results, revision) = self.write(entries, "suppressions", convert::suppression).await?;
         Ok(Response::new(SuppressResponse { results, revision }))
     }
 
     async fn lift(&self, request: Request<LiftRequest>) -> Result<Response<LiftResponse>, Status> {
-        let lifts = request.into_inner().lifts;
+        let lifts = self.admit(request)?.into_inner().lifts;
         let (results, revision) = self.write(lifts, "lifts", convert::lift).await?;
         Ok(Response::new(LiftResponse { results, revision }))
     }
@@ -56,32 +57,28 @@ impl ConsentService for Services {
         &self,
         request: Request<EraseRequest>,
     ) -> Result<Response<EraseResponse>, Status> {
-        let peer = request.remote_addr();
-        self.erase_contacts(request.into_inner(), peer).await.map(Response::new)
+        self.erase_contacts(self.admit(request)?).await.map(Response::new)
     }
 
     async fn rectify(
         &self,
         request: Request<RectifyRequest>,
     ) -> Result<Response<RectifyResponse>, Status> {
-        let peer = request.remote_addr();
-        self.rectify_contact(request.into_inner(), peer).await.map(Response::new)
+        self.rectify_contact(self.admit(request)?).await.map(Response::new)
     }
 
     async fn history(
         &self,
         request: Request<HistoryRequest>,
     ) -> Result<Response<HistoryResponse>, Status> {
-        let peer = request.remote_addr();
-        self.read_history(request.into_inner(), peer).await.map(Response::new)
+        self.read_history(self.admit(request)?).await.map(Response::new)
     }
 
     async fn explain(
         &self,
         request: Request<ExplainRequest>,
     ) -> Result<Response<ExplainResponse>, Status> {
-        let peer = request.remote_addr();
-        self.explain_verdict(request.into_inner(), peer).await.map(Response::new)
+        self.explain_verdict(self.admit(request)?).await.map(Response::new)
     }
 
     type ExportStream = ReceiverStream<Result<ExportResponse, Status>>;
@@ -90,8 +87,7 @@ impl ConsentService for Services {
         &self,
         request: Request<ExportRequest>,
     ) -> Result<Response<Self::ExportStream>, Status> {
-        let peer = request.remote_addr();
-        self.start_export(request.into_inner(), peer).await.map(Response::new)
+        self.start_export(self.admit(request)?).await.map(Response::new)
     }
 
     type WatchStream = ReceiverStream<Result<WatchResponse, Status>>;
@@ -100,8 +96,7 @@ impl ConsentService for Services {
         &self,
         request: Request<WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let peer = request.remote_addr();
-        self.start_watch(request.into_inner(), peer).await.map(Response::new)
+        self.start_watch(self.admit(request)?).await.map(Response::new)
     }
 
     type ImportStream = ReceiverStream<Result<ImportResponse, Status>>;
@@ -112,7 +107,7 @@ impl ConsentService for Services {
     ) -> Result<Response<Self::ImportStream>, Status> {
         let (answers, stream) = mpsc::channel(caps::IMPORT_AHEAD);
         let services = self.clone();
-        let chunks = request.into_inner();
+        let chunks = self.admit_stream(request)?;
         tokio::spawn(async move { services.run_import(chunks, answers).await });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
@@ -156,7 +151,7 @@ impl Services {
     /// order. A stream is either all for real or all dry.
     async fn run_import(
         self,
-        mut chunks: Streaming<ImportRequest>,
+        mut chunks: AdmittedStream<ImportRequest>,
         answers: mpsc::Sender<Result<ImportResponse, Status>>,
     ) {
         let (ahead, mut pending) = mpsc::channel::<Result<Pending, Status>>(caps::IMPORT_AHEAD);

@@ -4,6 +4,7 @@ use tonic::{Code, Status};
 
 use super::{
     Services, convert,
+    gate::Admitted,
     moment::{Moment, is_recipient},
     question::{minimum, named_scope},
     status::{invalid, status},
@@ -24,8 +25,9 @@ use crate::{
 impl Services {
     pub(super) async fn describe_recipients(
         &self,
-        request: DescribeRequest,
+        request: Admitted<DescribeRequest>,
     ) -> Result<DescribeResponse, Status> {
+        let request = request.into_inner();
         let count = request.addresses.len();
         if count > caps::DESCRIBE_ADDRESSES {
             let what = format!("{count} given; at most {} are accepted", caps::DESCRIBE_ADDRESSES);

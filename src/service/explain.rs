@@ -1,7 +1,5 @@
 //! Why a contact is permitted or suppressed, now or in the past (R10).
 
-use std::net::SocketAddr;
-
 use tonic::{Code, Status};
 
 use super::{
@@ -9,6 +7,7 @@ use super::{
     audited::{masked, read, scope_text},
     convert,
     convert_record::ledger_record,
+    gate::Admitted,
     history::ledger_records,
     moment::{Moment, is_recipient},
     question::{in_epoch, revision, scope_in},
@@ -45,9 +44,9 @@ struct Asked {
 impl Services {
     pub(super) async fn explain_verdict(
         &self,
-        request: ExplainRequest,
-        peer: Option<SocketAddr>,
+        request: Admitted<ExplainRequest>,
     ) -> Result<ExplainResponse, Status> {
+        let (caller, request) = request.into_parts();
         let asker = convert::asked_by(request.asked_by)?;
         let contact = request.contact.ok_or_else(|| invalid("contact", "name the contact"))?;
         let read_as = |accept| convert::address(Some(&contact), accept).ok();
@@ -65,7 +64,7 @@ impl Services {
         let row = Read {
             about: Some(asked.address.as_ref().map_or_else(|| "no address".to_owned(), masked)),
             scope: Some(scope_text(&asked.scope)),
-            ..read(asker, peer, &asked.brand)
+            ..read(asker, &caller, &asked.brand)
         };
         let moment = self.moment().await?;
         let found = tokio::task::block_in_place(|| explain(&moment, asked));

@@ -1,6 +1,6 @@
 //! The known contacts of a scope, streamed.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use tokio::time::timeout;
 use tonic::{Code, Status};
@@ -10,6 +10,7 @@ use super::{
     audited::{read, scope_text},
     convert,
     convert_record::address_text,
+    gate::Admitted,
     moment::is_recipient,
     question::named_scope,
     status::{invalid, status},
@@ -34,9 +35,9 @@ struct Asked {
 impl Services {
     pub(super) async fn start_export(
         &self,
-        request: ExportRequest,
-        peer: Option<SocketAddr>,
+        request: Admitted<ExportRequest>,
     ) -> Result<Stream<ExportResponse>, Status> {
+        let (caller, request) = request.into_parts();
         let selection = request.selection();
         let asker = convert::asked_by(request.asked_by)?;
         let permitted = match selection {
@@ -55,7 +56,7 @@ impl Services {
             status(Code::ResourceExhausted, "TOO_MANY_EXPORTS", what)
         })?;
         let row =
-            Read { scope: Some(scope_text(&wire_scope)), ..read(asker, peer, &request.brand) };
+            Read { scope: Some(scope_text(&wire_scope)), ..read(asker, &caller, &request.brand) };
         self.audited(&Row::Export(row.clone()))?;
 
         let asked = Asked { scope, kind, permitted };
@@ -64,8 +65,9 @@ impl Services {
             let _place = place;
             let mut sent = 0;
             let ended = tokio::select! {
+                biased;
+                interrupted = services.interrupted(&caller) => Err(interrupted),
                 ended = services.export(asked, &answers, &mut sent) => ended,
-                stopping = services.stopped() => Err(stopping),
             };
             services.audited_afterwards(&Row::Export(row.ended(&ended, sent)));
             ended

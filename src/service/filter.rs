@@ -6,12 +6,16 @@ use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 
 use super::{
     Services,
+    gate::{AdmittedStream, Caller},
     question::{Asked, revision, scope_name},
     status::{invalid, status},
+    streams::Ticket,
+    totals::{Totals, reason_counts},
 };
 use crate::{
+    audit::{FilterStream, Row},
     caps,
-    domain::{contact::ContactKind, reason::Reason},
+    domain::contact::ContactKind,
     engine::{
         audience::{self, AudienceError},
         filter::{FilterError, Session, Verdicts},
@@ -22,8 +26,7 @@ use crate::{
         RecipientBatch,
         v1::{
             self, BatchAnswer, BatchError, BatchErrorCode, FilterRequest, FilterResponse,
-            FilterSummary, ReasonCount, ScopeAnswer, ScopeSummary, filter_request, filter_response,
-            filter_service_server::FilterService,
+            ScopeAnswer, filter_request, filter_response, filter_service_server::FilterService,
         },
     },
 };
@@ -36,16 +39,21 @@ impl FilterService for Services {
         &self,
         request: Request<Streaming<FilterRequest>>,
     ) -> Result<Response<Self::FilterStream>, Status> {
+        let requests = self.admit_stream(request)?;
         let (answers, stream) = mpsc::channel(caps::ANSWERS_AHEAD);
         let services = self.clone();
         tokio::spawn(async move {
-            let last = answers.clone();
-            let stream = async move { run(&services, request.into_inner(), &answers).await };
+            let (caller, last) = (requests.caller().clone(), answers.clone());
+            let stream = run(services.clone(), requests, answers);
             // In a task of its own: a panic must not end the stream as if all
             // were well.
-            let ended = tokio::spawn(stream).await.unwrap_or_else(|_| {
-                Err(status(Code::Internal, "STREAM_FAILED", "the server failed; send to nobody"))
+            let (ended, begun) = tokio::spawn(stream).await.unwrap_or_else(|_| {
+                let what = "the server failed; send to nobody";
+                (Err(status(Code::Internal, "STREAM_FAILED", what)), Some(Begun::default()))
             });
+            if let Some(begun) = begun {
+                services.audited_afterwards(&Row::Filter(begun.row(&caller, &ended)));
+            }
             if let Err(status) = ended {
                 // A client that has gone away needs no status.
                 drop(last.send(Err(status)).await);
@@ -58,66 +66,82 @@ impl FilterService for Services {
         &self,
         request: Request<v1::CheckRequest>,
     ) -> Result<Response<v1::CheckResponse>, Status> {
-        self.check_one(request.into_inner()).await.map(Response::new)
+        self.check_one(self.admit(request)?).await.map(Response::new)
     }
 
     async fn describe(
         &self,
         request: Request<v1::DescribeRequest>,
     ) -> Result<Response<v1::DescribeResponse>, Status> {
-        self.describe_recipients(request.into_inner()).await.map(Response::new)
+        self.describe_recipients(self.admit(request)?).await.map(Response::new)
     }
 
     async fn reach(
         &self,
         request: Request<v1::ReachRequest>,
     ) -> Result<Response<v1::ReachResponse>, Status> {
-        self.count_reach(request.into_inner()).await.map(Response::new)
+        self.count_reach(self.admit(request)?).await.map(Response::new)
     }
 }
 
 type Answers = mpsc::Sender<Result<FilterResponse, Status>>;
 
+/// What is told of a stream whose options were accepted; empty if it failed.
+/// One that answered nobody leaves no row of its own, but that of its denial.
+#[derive(Default)]
+struct Begun {
+    /// Its place among the open streams, until it has been told of.
+    _ticket: Option<Ticket>,
+    brand: String,
+    totals: Option<Totals>,
+}
+
+impl Begun {
+    fn row(self, caller: &Caller, ended: &Result<(), Status>) -> FilterStream {
+        FilterStream {
+            token: caller.token(),
+            peer: caller.peer(),
+            brand: self.brand,
+            outcome: match ended {
+                Ok(()) => "ended".to_owned(),
+                Err(status) => format!("{:?}", status.code()),
+            },
+            answered: self.totals.map(Totals::answered),
+        }
+    }
+}
+
 /// Runs one stream to its end. An error is its last message.
 async fn run(
+    services: Services,
+    mut requests: AdmittedStream<FilterRequest>,
+    answers: Answers,
+) -> (Result<(), Status>, Option<Begun>) {
+    let (asked, brand, scopes) = match read_options(&services, &mut requests).await {
+        Ok(read) => read,
+        Err(status) => return (Err(status), None),
+    };
+    let ticket = services.streams.enter(asked.brand);
+    let totals = Totals::of(scopes.into_iter(), asked.reasons);
+    let mut stream = Stream { services: &services, asked, session: Session::default(), totals };
+    let ended = stream.run(&mut requests, &answers).await;
+    let totals = Some(stream.totals);
+    (ended, Some(Begun { _ticket: Some(ticket), brand, totals }))
+}
+
+/// The options of a stream, with the names of its brand and scopes.
+async fn read_options(
     services: &Services,
-    mut requests: Streaming<FilterRequest>,
-    answers: &Answers,
-) -> Result<(), Status> {
+    requests: &mut AdmittedStream<FilterRequest>,
+) -> Result<(Asked, String, Vec<String>), Status> {
     let first = requests.message().await?.and_then(|request| request.message);
     let Some(filter_request::Message::Options(options)) = first else {
         return Err(invalid("options", "the first message of a stream must be its options"));
     };
-    let asked = Asked::read(&services.published.load(), options)?;
-    let _ticket = services.streams.enter(asked.brand);
-    let totals = Totals::of(asked.scopes.len());
-    let mut stream = Stream { services, asked, session: Session::default(), totals };
-    while let Some(request) = requests.message().await? {
-        let batch = match request.message {
-            Some(filter_request::Message::Batch(batch)) => batch,
-            Some(filter_request::Message::Options(_)) => {
-                return Err(invalid("options", "options may be sent once, as the first message"));
-            }
-            None => {
-                return Err(invalid(
-                    "message",
-                    "neither options nor a batch: is the client newer than this server?",
-                ));
-            }
-        };
-        let answer = stream.answer(batch).await;
-        let message = Some(filter_response::Message::Answer(answer));
-        if answers.send(Ok(FilterResponse { message })).await.is_err() {
-            return Ok(());
-        }
-        // Dozens of batches may be waiting. Others get their turn between two
-        // of them: a withdrawal must not wait until a list is through.
-        tokio::task::yield_now().await;
-    }
-    let message =
-        Some(filter_response::Message::Summary(stream.totals.summary(stream.asked.reasons)));
-    drop(answers.send(Ok(FilterResponse { message })).await);
-    Ok(())
+    let (view, brand) = (services.published.load(), options.brand.clone());
+    let asked = Asked::read(&view, options)?;
+    let scopes = asked.scopes.iter().map(|scope| scope_name(&view.policy, scope)).collect();
+    Ok((asked, brand, scopes))
 }
 
 struct Stream<'a> {
@@ -131,6 +155,40 @@ struct Stream<'a> {
 type Refused = (BatchErrorCode, &'static str, String);
 
 impl Stream<'_> {
+    /// Answers batch after batch, then sends the summary.
+    async fn run(
+        &mut self,
+        requests: &mut AdmittedStream<FilterRequest>,
+        answers: &Answers,
+    ) -> Result<(), Status> {
+        while let Some(request) = requests.message().await? {
+            let batch = match request.message {
+                Some(filter_request::Message::Batch(batch)) => batch,
+                Some(filter_request::Message::Options(_)) => {
+                    let what = "options may be sent once, as the first message";
+                    return Err(invalid("options", what));
+                }
+                None => {
+                    return Err(invalid(
+                        "message",
+                        "neither options nor a batch: is the client newer than this server?",
+                    ));
+                }
+            };
+            let answer = self.answer(batch).await;
+            let message = Some(filter_response::Message::Answer(answer));
+            if answers.send(Ok(FilterResponse { message })).await.is_err() {
+                return Ok(());
+            }
+            // Dozens of batches may be waiting. Others get their turn between two
+            // of them: a withdrawal must not wait until a list is through.
+            tokio::task::yield_now().await;
+        }
+        let message = Some(filter_response::Message::Summary(self.totals.summary()));
+        drop(answers.send(Ok(FilterResponse { message })).await);
+        Ok(())
+    }
+
     /// Answers one batch; whatever is wrong with it, the stream lives.
     async fn answer(&mut self, batch: RecipientBatch) -> BatchAnswer {
         let batch_id = batch.batch_id;
@@ -159,13 +217,13 @@ impl Stream<'_> {
             Ok(verdicts) => {
                 let recipients = verdicts.first().map_or(0, |verdicts| verdicts.recipients);
                 self.services.streams.answered(recipients);
-                self.totals.add(&verdicts, answer.revision.as_ref());
+                self.totals.add(&verdicts, &answer);
                 let reasons = self.asked.reasons;
                 let answers = verdicts.into_iter().map(|it| scope_answer(it, reasons));
                 answer.scopes = answers.collect();
             }
             Err((code, field, message)) => {
-                self.totals.refused += 1;
+                self.totals.refuse();
                 answer.error =
                     Some(BatchError { code: code.into(), message, field: field.to_owned() });
             }
@@ -338,69 +396,6 @@ fn scope_answer(verdicts: Verdicts, reasons: bool) -> ScopeAnswer {
         permitted: verdicts.bits.into(),
         reasons: verdicts.reasons.into(),
         reason_counts: if reasons { reason_counts(&verdicts.counts) } else { Vec::new() },
-    }
-}
-
-fn reason_counts(counts: &[u64; Reason::TABLE]) -> Vec<ReasonCount> {
-    Reason::ALL
-        .into_iter()
-        .filter_map(|reason| {
-            let count = counts.get(reason as usize).copied().filter(|count| *count > 0)?;
-            Some(ReasonCount { reason: reason as i32, count })
-        })
-        .collect()
-}
-
-/// What a stream has answered so far.
-struct Totals {
-    batches: u64,
-    refused: u64,
-    scopes: Vec<ScopeTotals>,
-    first: Option<v1::Revision>,
-    last: Option<v1::Revision>,
-}
-
-/// What a stream has answered in one scope.
-#[derive(Clone, Default)]
-struct ScopeTotals {
-    recipients: u64,
-    permitted: u64,
-    counts: [u64; Reason::TABLE],
-}
-
-impl Totals {
-    /// Nothing yet, in so many scopes.
-    fn of(scopes: usize) -> Self {
-        let scopes = vec![ScopeTotals::default(); scopes];
-        Self { batches: 0, refused: 0, scopes, first: None, last: None }
-    }
-
-    fn add(&mut self, verdicts: &[Verdicts], revision: Option<&v1::Revision>) {
-        self.batches += 1;
-        for (total, verdicts) in self.scopes.iter_mut().zip(verdicts) {
-            total.recipients += verdicts.recipients as u64;
-            total.permitted += verdicts.permitted;
-            total.counts.iter_mut().zip(verdicts.counts).for_each(|(sum, count)| *sum += count);
-        }
-        self.last = revision.cloned();
-        if self.first.is_none() {
-            self.first.clone_from(&self.last);
-        }
-    }
-
-    fn summary(&self, reasons: bool) -> FilterSummary {
-        let scope = |total: &ScopeTotals| ScopeSummary {
-            recipients: total.recipients,
-            permitted: total.permitted,
-            reason_counts: if reasons { reason_counts(&total.counts) } else { Vec::new() },
-        };
-        FilterSummary {
-            batches: self.batches,
-            refused_batches: self.refused,
-            scopes: self.scopes.iter().map(scope).collect(),
-            first_revision: self.first.clone(),
-            last_revision: self.last.clone(),
-        }
     }
 }
 

@@ -1,7 +1,5 @@
 //! The events of one contact.
 
-use std::net::SocketAddr;
-
 use prost::Message;
 use tonic::Status;
 
@@ -10,6 +8,7 @@ use super::{
     audited::{masked, read},
     convert,
     convert_record::ledger_record,
+    gate::Admitted,
     moment::Moment,
     status::{invalid, not_declared},
 };
@@ -24,9 +23,9 @@ use crate::{
 impl Services {
     pub(super) async fn read_history(
         &self,
-        request: HistoryRequest,
-        peer: Option<SocketAddr>,
+        request: Admitted<HistoryRequest>,
     ) -> Result<HistoryResponse, Status> {
+        let (caller, request) = request.into_parts();
         let asker = convert::asked_by(request.asked_by)?;
         let limit = match request.limit as usize {
             0 => caps::HISTORY_EVENTS,
@@ -38,7 +37,7 @@ impl Services {
         };
         // As wide as opt-outs are accepted: what was recorded must be found.
         let address = convert::address(request.contact.as_ref(), Accept::Possible)?;
-        let row = read(asker, peer, &request.brand);
+        let row = read(asker, &caller, &request.brand);
         let about = Some(masked(&address));
         let moment = self.moment().await?;
         let brands = brands(&moment.view.policy, &request.brand)?;

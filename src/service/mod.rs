@@ -1,5 +1,6 @@
 //! The gRPC services: they check, translate, and call one thing each.
 
+mod access;
 mod admin;
 mod audited;
 mod check;
@@ -10,6 +11,7 @@ mod describe;
 mod explain;
 mod export;
 mod filter;
+mod gate;
 mod history;
 mod moment;
 mod question;
@@ -19,6 +21,8 @@ mod rights;
 mod status;
 mod streams;
 mod supervised;
+mod tokens;
+mod totals;
 mod watch;
 
 pub use streams::Streams;
@@ -28,6 +32,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, watch::Receiver};
 use tonic::service::Routes;
 
+use self::gate::Gated;
 use crate::{
     audit::Audit,
     caps,
@@ -39,6 +44,7 @@ use crate::{
         },
     },
     reader::Reader,
+    tokens::Tokens,
     writer::{Published, WriterHandle},
 };
 
@@ -61,6 +67,8 @@ pub struct Services {
     pub watches: Arc<Semaphore>,
     /// Who read what of whom.
     pub audit: Arc<Audit>,
+    /// Who may call.
+    pub tokens: Arc<Tokens>,
     /// Turns true when the server stops: streams without an end of their own
     /// must end then.
     pub stopping: Receiver<bool>,
@@ -77,22 +85,20 @@ impl Services {
                 .register_encoded_file_descriptor_set(DESCRIPTORS)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
+        let filter = FilterServiceServer::new(self.clone())
+            .max_decoding_message_size(caps::MESSAGE_BYTES)
+            .max_encoding_message_size(caps::ANSWER_BYTES);
+        let consent =
+            ConsentServiceServer::new(self.clone()).max_decoding_message_size(caps::MESSAGE_BYTES);
+        let admin =
+            AdminServiceServer::new(self.clone()).max_decoding_message_size(caps::MESSAGE_BYTES);
         let mut routes = Routes::builder();
         routes
-            .add_service(
-                FilterServiceServer::new(self.clone())
-                    .max_decoding_message_size(caps::MESSAGE_BYTES)
-                    .max_encoding_message_size(caps::ANSWER_BYTES),
-            )
-            .add_service(
-                ConsentServiceServer::new(self.clone())
-                    .max_decoding_message_size(caps::MESSAGE_BYTES),
-            )
-            .add_service(
-                AdminServiceServer::new(self).max_decoding_message_size(caps::MESSAGE_BYTES),
-            )
-            .add_service(reflection().build_v1()?)
-            .add_service(reflection().build_v1alpha()?);
+            .add_service(Gated::new(filter, &self))
+            .add_service(Gated::new(consent, &self))
+            .add_service(Gated::new(admin, &self))
+            .add_service(Gated::new(reflection().build_v1()?, &self))
+            .add_service(Gated::new(reflection().build_v1alpha()?, &self));
         Ok(routes)
     }
 }

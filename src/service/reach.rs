@@ -6,6 +6,7 @@ use tonic::{Code, Status};
 
 use super::{
     Services, convert,
+    gate::Admitted,
     question::{minimum, named_scope, revision},
     status::{invalid, status},
 };
@@ -20,7 +21,11 @@ use crate::{
 };
 
 impl Services {
-    pub(super) async fn count_reach(&self, request: ReachRequest) -> Result<ReachResponse, Status> {
+    pub(super) async fn count_reach(
+        &self,
+        request: Admitted<ReachRequest>,
+    ) -> Result<ReachResponse, Status> {
+        let request = request.into_inner();
         let minimum = minimum(&self.published.load(), request.minimum_revision.clone())?;
         let reached = self.reached(minimum).await;
         let view = self.published.load();

@@ -1,13 +1,12 @@
 //! The rights of the person: erasure and rectification (R11).
 
-use std::net::SocketAddr;
-
 use tonic::Status;
 
 use super::{
     Services,
     audited::{act, masked},
     convert,
+    gate::Admitted,
     question::revision,
     refusal::{Refusal, rejection},
     status::invalid,
@@ -25,9 +24,9 @@ use crate::{
 impl Services {
     pub(super) async fn erase_contacts(
         &self,
-        request: EraseRequest,
-        peer: Option<SocketAddr>,
+        request: Admitted<EraseRequest>,
     ) -> Result<EraseResponse, Status> {
+        let (caller, request) = request.into_parts();
         let asked = request.erasures;
         if asked.len() > caps::ERASURES {
             let what = format!("{} given; at most {} are accepted", asked.len(), caps::ERASURES);
@@ -40,7 +39,7 @@ impl Services {
         for each in asked {
             let brand = each.brand.clone();
             checked.push(erasure(&view.policy, each).map(|each| {
-                rows.push(act(&each.actor, peer, &brand, Some(masked(&each.address))));
+                rows.push(act(&each.actor, &caller, &brand, Some(masked(&each.address))));
                 accepted.push(each);
             }));
         }
@@ -67,14 +66,14 @@ impl Services {
 
     pub(super) async fn rectify_contact(
         &self,
-        request: RectifyRequest,
-        peer: Option<SocketAddr>,
+        request: Admitted<RectifyRequest>,
     ) -> Result<RectifyResponse, Status> {
+        let (caller, request) = request.into_parts();
         let view = self.published.load();
         let brand = request.brand.clone();
         let rectification = rectification(&view.policy, request)?;
         let about = format!("{} to {}", masked(&rectification.from), masked(&rectification.to));
-        let row = act(&rectification.actor, peer, &brand, Some(about));
+        let row = act(&rectification.actor, &caller, &brand, Some(about));
         self.audited(&Row::Rectify(row.clone()))?;
         let done = self.writer.rectify(rectification).await.map_err(Status::from);
         let outcome = done.as_ref().map(|done| done.revision);

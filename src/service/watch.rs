@@ -1,6 +1,6 @@
 //! The change feed: committed events in order, from any revision on.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use prost::Message;
 use tonic::{Code, Status};
@@ -10,6 +10,7 @@ use super::{
     audited::read,
     convert,
     convert_record::ledger_record,
+    gate::Admitted,
     question::{in_epoch, revision},
     status::{not_declared, status},
     supervised::{Answers, Stream, supervised},
@@ -39,9 +40,9 @@ struct Watched {
 impl Services {
     pub(super) async fn start_watch(
         &self,
-        request: WatchRequest,
-        peer: Option<SocketAddr>,
+        request: Admitted<WatchRequest>,
     ) -> Result<Stream<WatchResponse>, Status> {
+        let (caller, request) = request.into_parts();
         let asker = convert::asked_by(request.asked_by)?;
         let view = self.published.load();
         let brand = match request.brand.as_str() {
@@ -63,7 +64,7 @@ impl Services {
             let what = format!("{} watch streams are open already; close one", caps::WATCHES);
             status(Code::ResourceExhausted, "TOO_MANY_WATCHES", what)
         })?;
-        let row = read(asker, peer, &request.brand);
+        let row = read(asker, &caller, &request.brand);
         self.audited(&Row::Watch(row.clone()))?;
 
         let until = request.until_now.then_some(view.revision);
@@ -72,8 +73,9 @@ impl Services {
         Ok(supervised(|answers| async move {
             let _place = place;
             let ended = tokio::select! {
+                biased;
+                interrupted = services.interrupted(&caller) => Err(interrupted),
                 ended = services.watch_on(&mut watched, &answers) => ended,
-                stopping = services.stopped() => Err(stopping),
             };
             services.audited_afterwards(&Row::Watch(row.ended(&ended, watched.sent)));
             ended

@@ -19,6 +19,9 @@ const FORMAT: u32 = 1;
 
 /// The file that marks a folder in which a store is being made.
 const UNFINISHED: &str = "UNFINISHED";
+/// Files that may be in the folder before the store is: the first token is made
+/// before the first start.
+const BEFORE_THE_STORE: [&str; 2] = ["tokens.json", "tokens.json.new"];
 
 /// Memory for blocks read from disk. The filter path reads none (A6); this
 /// serves recording, which looks up states and keys.
@@ -166,11 +169,19 @@ impl Store {
 }
 
 fn is_missing_or_empty(folder: &Path) -> Result<bool, StoreError> {
-    match fs::read_dir(folder) {
-        Ok(mut entries) => Ok(entries.next().is_none()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        Err(error) => Err(StoreError::Folder(folder.into(), error)),
+    let failed = |error| StoreError::Folder(folder.into(), error);
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(failed(error)),
+    };
+    for entry in entries {
+        let name = entry.map_err(failed)?.file_name();
+        if !BEFORE_THE_STORE.iter().any(|before| name == *before) {
+            return Ok(false);
+        }
     }
+    Ok(true)
 }
 
 /// Writes the rows that make a database a store, and flushes them into a file:

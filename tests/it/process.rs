@@ -14,7 +14,7 @@ use tonic::transport::Channel;
 /// The binary under test, with nothing of the caller's settings.
 fn sendgate() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sendgate"));
-    for name in ["BRAND", "REGION", "ENDPOINT", "DATA", "LISTEN", "LOG"] {
+    for name in ["BRAND", "REGION", "ENDPOINT", "DATA", "LISTEN", "LOG", "TOKEN", "TOKEN_FILE"] {
         command.env_remove(format!("SENDGATE_{name}"));
     }
     command.env("NO_COLOR", "1").stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -14,7 +14,7 @@ use crate::{
     leaving::Leaving,
     measure::{Recorder, SLOT, Window, latency_plot, median, rate_plot},
     report::{self, Output},
-    session::Session,
+    session::{self, Session},
     streams::{Load, Loaded},
 };
 
@@ -110,8 +110,8 @@ async fn measure(
     let events = &session.events;
     let scopes = if args.contact_level { events.scopes.len() } else { 1 };
     // Withdrawals and the probe have connections of their own.
-    let writer = Client::connect(&args.target.endpoint).await?;
-    let prober = Client::connect(&args.target.endpoint).await?;
+    let writer = session::connect(&args.target.endpoint).await?;
+    let prober = session::connect(&args.target.endpoint).await?;
     let window = Window::after(args.time.warm_up(), args.time.length());
     let leaving = Arc::new(Leaving::new(events.clone(), scopes, window)?);
     let load = Load {

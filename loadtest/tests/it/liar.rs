@@ -153,6 +153,27 @@ impl AdminService for Liar {
         Err(Status::unimplemented("nobody asks"))
     }
 
+    async fn create_token(
+        &self,
+        _: Request<v1::CreateTokenRequest>,
+    ) -> Result<Response<v1::CreateTokenResponse>, Status> {
+        Err(Status::unimplemented("nobody asks"))
+    }
+
+    async fn list_tokens(
+        &self,
+        _: Request<v1::ListTokensRequest>,
+    ) -> Result<Response<v1::ListTokensResponse>, Status> {
+        Err(Status::unimplemented("nobody asks"))
+    }
+
+    async fn revoke_token(
+        &self,
+        _: Request<v1::RevokeTokenRequest>,
+    ) -> Result<Response<v1::RevokeTokenResponse>, Status> {
+        Err(Status::unimplemented("nobody asks"))
+    }
+
     async fn purge(
         &self,
         _: Request<v1::PurgeRequest>,

@@ -4,10 +4,12 @@
 //! The file is opened anew for each row: whoever rotates it renames it, and the
 //! next row begins a new one.
 
+mod denials;
+mod row;
+
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
-    net::SocketAddr,
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -16,6 +18,11 @@ use std::{
 use jiff::Timestamp;
 use serde::Serialize;
 
+use self::denials::Denials;
+pub use self::row::{
+    Act, Answered, AnsweredScope, Asker, Denial, FilterStream, Head, LeftOut, Read, Row,
+    TokensInForce,
+};
 use crate::clock::Clock;
 
 /// The file's name in the folder of the store.
@@ -28,91 +35,7 @@ pub struct Audit {
     clock: Clock,
     /// Rows are written one after the other.
     turn: Mutex<()>,
-}
-
-/// A row of the log.
-#[derive(Clone, Debug, Serialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-pub enum Row {
-    /// How far the ledger had come: a later cut or rewrite of the ledger shows
-    /// against a copy of this row that is kept elsewhere.
-    Head(Head),
-    /// The events of a contact were read.
-    History(Read),
-    /// A verdict was explained.
-    Explain(Read),
-    /// The contacts of a scope were exported.
-    Export(Read),
-    /// Committed events were read as they came.
-    Watch(Read),
-    /// A contact was erased.
-    Erase(Act),
-    /// A contact was moved to its right address.
-    Rectify(Act),
-    /// A policy was applied.
-    Policy(Act),
-    /// The store's files were rewritten.
-    Purge(Act),
-}
-
-/// A point of the ledger.
-#[derive(Clone, Debug, Serialize)]
-pub struct Head {
-    /// When in the server's life: `start`, `running` or `stop`.
-    pub when: &'static str,
-    /// The name of the history.
-    pub epoch: String,
-    /// The last revision.
-    pub revision: u64,
-    /// The chain up to it, in hexadecimal.
-    pub chain: String,
-}
-
-/// Somebody who asks.
-#[derive(Clone, Debug, Serialize)]
-pub struct Asker {
-    /// The role that they claim.
-    pub role: &'static str,
-    /// The name that they give.
-    pub id: String,
-    /// Where the connection comes from.
-    pub peer: Option<SocketAddr>,
-}
-
-/// Something that somebody does to the store. It has two rows: one before,
-/// without which it does not happen, and one that says what came of it.
-#[derive(Clone, Debug, Serialize)]
-pub struct Act {
-    /// Who does it.
-    pub by: Asker,
-    /// The brand; `*` for all brands, and for what concerns the whole store.
-    pub brand: String,
-    /// To whom, masked; or which policy.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub about: Option<String>,
-    /// What came of it: `begun`, `done`, or the code of an error.
-    pub outcome: String,
-    /// The revision that it has in the ledger; 0 if none.
-    pub revision: u64,
-}
-
-/// A read of what was recorded of people.
-#[derive(Clone, Debug, Serialize)]
-pub struct Read {
-    /// Who asked.
-    pub asked_by: Asker,
-    /// The brand; `*` for all brands.
-    pub brand: String,
-    /// About whom, masked; none where it is about everybody.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub about: Option<String>,
-    /// The scope asked about.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub scope: Option<String>,
-    /// What came of it: `answered`, `begun`, `ended`, or the code of an error.
-    pub outcome: String,
-    /// Events or contacts that were given out by then.
-    pub count: u64,
+    denials: Denials,
 }
 
 /// A row as it is written.
@@ -127,7 +50,7 @@ impl Audit {
     /// The log in this folder.
     #[must_use]
     pub fn new(folder: &Path, clock: Clock) -> Self {
-        Self { path: folder.join(FILE), clock, turn: Mutex::new(()) }
+        Self { path: folder.join(FILE), clock, turn: Mutex::new(()), denials: Denials::default() }
     }
 
     /// Writes a row. It survives the end of this process, though not a power cut.
@@ -144,6 +67,31 @@ impl Audit {
     /// The row may not be in the log.
     pub fn record_durably(&self, row: &Row) -> io::Result<()> {
         self.append(row)?.sync_data()
+    }
+
+    /// Writes a row about a denial, unless there have been very many lately:
+    /// then it is counted, for [`left_out`](Self::left_out).
+    ///
+    /// # Errors
+    /// The row is not in the log.
+    pub fn denied(&self, denial: Denial) -> io::Result<()> {
+        if self.denials.has_room(denial.token.is_some()) {
+            self.record(&Row::Denied(denial))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Begins a new count of denials, and says how many the last left out. To
+    /// be called every minute and at the end.
+    ///
+    /// # Errors
+    /// The row is not in the log.
+    pub fn left_out(&self) -> io::Result<()> {
+        match self.denials.begin_anew() {
+            Some(left_out) => self.record(&Row::DenialsLeftOut(left_out)),
+            None => Ok(()),
+        }
     }
 
     fn append(&self, row: &Row) -> io::Result<File> {
