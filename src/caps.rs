@@ -106,6 +106,10 @@ pub const QUEUED_TASKS: usize = 1_024;
 /// Changes in the writer's queue: some 600 MB if every text is as long as it may
 /// be, and a tenth of that in practice.
 pub const QUEUED_CHANGES: usize = 100_000;
+/// Bytes of memory, of what the system allows this process, that new writes
+/// leave to filters and to the ledger's own work; opt-outs may take half of it.
+/// Without such a bound nothing is refused.
+pub const MEMORY_RESERVE: u64 = 256 << 20;
 /// Changes committed together. Larger groups copy fewer pages per change; this
 /// many take about a tenth of a second, for which other writes wait.
 pub const GROUP_CHANGES: usize = 20_000;

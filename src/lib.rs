@@ -12,6 +12,7 @@ pub mod domain;
 pub mod engine;
 pub mod formats;
 pub mod iys;
+pub mod memory;
 pub mod proto;
 pub mod reader;
 pub mod recovery;

@@ -75,6 +75,7 @@ impl From<WriteError> for Status {
         let message = error.to_string();
         match error {
             WriteError::Busy => status(Code::ResourceExhausted, "WRITER_BUSY", message),
+            WriteError::Memory => status(Code::ResourceExhausted, "MEMORY_SHORT", message),
             WriteError::Stopped => status(Code::Unavailable, "STOPPING", message),
             WriteError::OutcomeUnknown => status(Code::Internal, "OUTCOME_UNKNOWN", message),
             WriteError::NotAPolicy(_) => invalid("toml", message),

@@ -24,7 +24,9 @@ use super::{
     work::Work,
 };
 use crate::{
+    caps,
     domain::event::Change,
+    memory::Memory,
     store::{Purged, Store, StoreError},
 };
 
@@ -65,6 +67,7 @@ pub struct WriterHandle {
     store: Arc<Store>,
     /// Held by the purge that runs.
     purging: Arc<Mutex<()>>,
+    memory: Arc<Memory>,
 }
 
 /// The running writer. Dropped, it ends as if stopped: a process that goes on
@@ -95,7 +98,8 @@ impl Writer {
         })?;
         let room = Arc::new(Semaphore::new(limits.queued_changes));
         let purging = Arc::default();
-        let handle = WriterHandle { queue, room, limits, checkpoint, store, purging };
+        let memory = Arc::new(Memory::of_this_process());
+        let handle = WriterHandle { queue, room, limits, checkpoint, store, purging, memory };
         Ok(Self { handle, thread: Some(thread), ended })
     }
 
@@ -183,6 +187,7 @@ impl WriterHandle {
 
     /// Waits a while for room in the queue.
     async fn permit(&self, changes: &[Change]) -> Result<OwnedSemaphorePermit, WriteError> {
+        self.check_memory(changes)?;
         let weight = changes.len().clamp(1, self.limits.queued_changes);
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).acquire_many_owned(weight);
@@ -190,6 +195,15 @@ impl WriterHandle {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(WriteError::Busy),
         }
+    }
+
+    /// Refuses changes that what is left of the memory may not hold: an
+    /// allocation that fails would end the process. Opt-outs are taken longer.
+    fn check_memory(&self, changes: &[Change]) -> Result<(), WriteError> {
+        let Some(left) = self.memory.left() else { return Ok(()) };
+        let suppresses = changes.iter().all(Change::only_suppresses);
+        let reserve = if suppresses { caps::MEMORY_RESERVE / 2 } else { caps::MEMORY_RESERVE };
+        if left < reserve { Err(WriteError::Memory) } else { Ok(()) }
     }
 
     /// Applies a policy.

@@ -79,6 +79,8 @@ pub struct PolicyChange {
 pub enum WriteError {
     /// The queue is full. Nothing happened; try again.
     Busy,
+    /// The system leaves the process too little memory. Nothing happened.
+    Memory,
     /// The writer has stopped before it took the write. Nothing happened.
     Stopped,
     /// The disk failed during the commit. Nobody knows what it holds (A10).
@@ -93,6 +95,10 @@ impl fmt::Display for WriteError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Busy => formatter.write_str("too many writes are waiting; try again"),
+            Self::Memory => formatter.write_str(
+                "the server has too little memory left to take this; nothing was written. Give it \
+                 more (ulimit -v, the cgroup's limit) and start it again",
+            ),
             Self::Stopped => formatter.write_str("the server is stopping; nothing was written"),
             Self::OutcomeUnknown => formatter.write_str(
                 "the disk failed during the write, and whether it was recorded is unknown: repeat \

@@ -1,0 +1,131 @@
+//! How much memory this process may still take.
+//!
+//! When an allocation fails Rust and RocksDB abort, and a cgroup kills without
+//! a word. What grows is what is written, so the writer asks here before it
+//! takes more, and refuses while it can still say so.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The memory of this process, as far as the system bounds it.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    bounds: Vec<Bound>,
+}
+
+/// A bound in bytes, and the line of `/proc/self/status` that counts towards it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Bound {
+    bytes: u64,
+    counts: &'static str,
+}
+
+/// Bounds from here on are none: cgroups write a number that is never reached.
+const UNBOUNDED: u64 = 1 << 60;
+
+impl Memory {
+    /// The bounds of now: they are set before a process starts.
+    #[must_use]
+    pub fn of_this_process() -> Self {
+        let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+        let space = address_space(&read(Path::new("/proc/self/limits")));
+        let group = limit_files(&read(Path::new("/proc/self/cgroup")))
+            .iter()
+            .filter_map(|path| read(path).trim().parse().ok())
+            .min();
+        let space = space.map(|bytes| Bound { bytes, counts: "VmSize:" });
+        let group = group.map(|bytes| Bound { bytes, counts: "VmRSS:" });
+        let bounds = [space, group].into_iter().flatten();
+        Self { bounds: bounds.filter(|bound| bound.bytes < UNBOUNDED).collect() }
+    }
+
+    /// Bytes that may still be taken; `None` where nothing is bounded or known.
+    #[must_use]
+    pub fn left(&self) -> Option<u64> {
+        if self.bounds.is_empty() {
+            return None;
+        }
+        self.left_by(&fs::read_to_string("/proc/self/status").ok()?)
+    }
+
+    fn left_by(&self, status: &str) -> Option<u64> {
+        let left = |bound: &Bound| {
+            let line = status.lines().find_map(|line| line.strip_prefix(bound.counts))?;
+            let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+            Some(bound.bytes.saturating_sub(kib.saturating_mul(1_024)))
+        };
+        self.bounds.iter().filter_map(left).min()
+    }
+}
+
+/// The bound of the address space (`ulimit -v`), of `/proc/self/limits`.
+fn address_space(limits: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// Where the bounds of the cgroups of `/proc/self/cgroup` stand, those above
+/// them included; of either version.
+fn limit_files(groups: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for line in groups.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(group)) = (parts.next(), parts.next()) else { continue };
+        let (root, file) = match controllers {
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            _ if controllers.split(',').any(|name| name == "memory") => {
+                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+            }
+            _ => continue,
+        };
+        let group = Path::new(group.trim_start_matches('/'));
+        files.extend(group.ancestors().map(|above| Path::new(root).join(above).join(file)));
+    }
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_space_is_read_or_unlimited() {
+        let limits = "Max processes 7 7 processes\nMax address space  1048576  2097152  bytes\n";
+        assert_eq!(address_space(limits), Some(1_048_576));
+        assert_eq!(address_space("Max address space unlimited unlimited bytes"), None);
+        assert_eq!(address_space(""), None);
+    }
+
+    #[test]
+    fn cgroups_of_both_versions_bound_with_all_above_them() {
+        let files = |groups| -> Vec<String> {
+            limit_files(groups).iter().map(|path| path.display().to_string()).collect()
+        };
+        assert_eq!(
+            files("0::/a/b\n"),
+            [
+                "/sys/fs/cgroup/a/b/memory.max",
+                "/sys/fs/cgroup/a/memory.max",
+                "/sys/fs/cgroup/memory.max",
+            ]
+        );
+        assert_eq!(
+            files("9:cpu:/a\n8:hugetlb,memory:/\n"),
+            ["/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+        );
+        assert_eq!(files("nonsense\n"), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn what_is_left_is_the_least_of_all_bounds() {
+        let bound = |bytes, counts| Bound { bytes, counts };
+        let memory = Memory { bounds: vec![bound(10 << 20, "VmSize:"), bound(4 << 20, "VmRSS:")] };
+        assert_eq!(memory.left_by("VmSize:\t 2048 kB\nVmRSS:\t 1024 kB\n"), Some(3 << 20));
+        assert_eq!(memory.left_by("VmSize:\t 9216 kB\nVmRSS:\t 1024 kB\n"), Some(1 << 20));
+        assert_eq!(memory.left_by("VmSize:\t 99999 kB\n"), Some(0));
+        assert_eq!(memory.left_by(""), None);
+        assert_eq!(Memory::default().left(), None);
+    }
+}
