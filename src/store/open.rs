@@ -193,8 +193,7 @@ fn is_missing_or_empty(folder: &Path) -> Result<bool, StoreError> {
 fn create(folder: &Path) -> Result<(), StoreError> {
     let failed = |error| StoreError::Folder(folder.into(), error);
     let unfinished = folder.join(UNFINISHED);
-    // Consents are nobody else's business on this machine.
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+    make_folder(folder).map_err(failed)?;
     fs::write(&unfinished, b"").map_err(failed)?;
     DB::destroy(&Options::default(), folder)?;
     let database = open_database(folder, true)?;
@@ -212,6 +211,25 @@ fn create(folder: &Path) -> Result<(), StoreError> {
     let head = Head { epoch, revision: 0, chain: [0; 32] };
     HeadKeeper::start(folder, 0, head).map(drop)?;
     fs::remove_file(unfinished).map_err(failed)
+}
+
+/// Makes the folder and those above it, and makes their names durable: whatever
+/// is synced inside is lost with a folder whose own name a power cut takes.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    let missing = folder.ancestors().take_while(|above| !above.exists()).count();
+    // Consents are nobody else's business on this machine.
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    // Whoever made a folder that is there may have done so just now.
+    for made in folder.ancestors().take(missing.max(1)) {
+        let above = made.parent().filter(|above| !above.as_os_str().is_empty());
+        let synced = fs::File::open(above.unwrap_or(Path::new("."))).and_then(|it| it.sync_all());
+        match synced {
+            // Nobody can sync what they may not read.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
 }
 
 /// The tip must name the last event, and that event must hash to its chain.

@@ -14,8 +14,7 @@ mod bad_input;
 mod batches;
 mod cli;
 mod cli_suppress;
-mod crash;
-mod crash_model;
+#[allow(dead_code, reason = "shared with tests/faults, which need more of it")]
 mod damage;
 mod describe;
 mod explain;
@@ -32,6 +31,7 @@ mod model;
 mod orders;
 mod policy_change;
 mod policy_load;
+#[allow(dead_code, reason = "shared with tests/faults, which need more of it")]
 mod process;
 mod purge;
 mod reach;
@@ -42,7 +42,6 @@ mod scopes;
 mod streams;
 mod support;
 mod table;
-mod torn;
 mod watch;
 mod wire;
 mod worked_examples;

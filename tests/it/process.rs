@@ -5,14 +5,14 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::SocketAddr,
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     thread,
 };
 
 use tonic::transport::Channel;
 
 /// The binary under test, with nothing of the caller's settings.
-fn sendgate() -> Command {
+pub fn sendgate() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sendgate"));
     for name in ["BRAND", "REGION", "ENDPOINT", "DATA", "LISTEN", "LOG", "TOKEN", "TOKEN_FILE"] {
         command.env_remove(format!("SENDGATE_{name}"));
@@ -54,7 +54,16 @@ impl Process {
 
     /// As [`serve`](Self::serve), on this address.
     pub fn serve_at(folder: &Path, listen: &str) -> Result<(Self, SocketAddr), String> {
-        let mut process = Self::launch_at(folder, listen);
+        Self::serve_by(sendgate(), folder, listen)
+    }
+
+    /// As [`serve_at`](Self::serve_at), by a command with settings of its own.
+    pub fn serve_by(
+        command: Command,
+        folder: &Path,
+        listen: &str,
+    ) -> Result<(Self, SocketAddr), String> {
+        let mut process = Self::launch_by(command, folder, listen);
         let mut lines = BufReader::new(process.child.stderr.take().unwrap()).lines();
         let mut seen = String::new();
         while let Some(Ok(line)) = lines.next() {
@@ -73,14 +82,31 @@ impl Process {
 
     /// Starts a server and does not wait for it.
     pub fn launch(folder: &Path) -> Self {
-        Self::launch_at(folder, "127.0.0.1:0")
+        Self::launch_by(sendgate(), folder, "127.0.0.1:0")
     }
 
-    fn launch_at(folder: &Path, listen: &str) -> Self {
-        let mut command = sendgate();
+    /// As [`launch`](Self::launch), by a command with settings of its own.
+    pub fn launch_by(mut command: Command, folder: &Path, listen: &str) -> Self {
         command.arg("serve").arg("--data").arg(folder).args(["--listen", listen]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
         Self { child, log: None }
+    }
+
+    /// The process ID.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// Waits until it has ended; returns how, and the rest of its log.
+    pub fn end(mut self) -> (ExitStatus, String) {
+        let status = self.child.wait().unwrap();
+        let rest = self.log.take().map(|log| log.join().unwrap());
+        (status, rest.unwrap_or_default())
     }
 
     /// SIGKILL, and waits until it is gone.
