@@ -152,6 +152,7 @@ impl Server {
             reader,
             streams: Arc::new(Streams::default()),
             room: Arc::new(Semaphore::new(caps::FILTER_KIB)),
+            reaches: Arc::new(Semaphore::new(caps::REACHES)),
             exports: Arc::new(Semaphore::new(caps::EXPORTS)),
             watches: Arc::new(Semaphore::new(caps::WATCHES)),
             audit,

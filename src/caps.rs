@@ -40,6 +40,11 @@ pub const REACH_SCOPES: usize = 16;
 /// Time after which no further count of a `Reach` is begun: some hundred
 /// million contacts with IDs scattered over all of u64 take seconds each.
 pub const REACH_TIME: Duration = Duration::from_secs(10);
+/// `Reach` calls at once: each keeps a core busy, and filters need theirs.
+pub const REACHES: usize = 4;
+/// When a caller who met a full server may come back: what was in the way is
+/// over in some tens of ms, or lasts for minutes.
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Answers that wait for a slow reader, per stream.
 pub const ANSWERS_AHEAD: usize = 4;
 /// Memory of the batches being filtered, in KiB, all streams together.

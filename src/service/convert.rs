@@ -278,11 +278,7 @@ fn channel(policy: &Policy, brand: BrandId, name: &str, kind: ContactKind) -> Ch
             .names()
             .channel(name)
             .filter(|channel| !policy.kinds(*channel).is_empty())
-            .ok_or_else(|| NotDeclared {
-                class: NameClass::Channel,
-                name: name.to_owned(),
-                brand: None,
-            })?
+            .ok_or_else(|| NotDeclared::new(NameClass::Channel, name, None))?
     } else {
         policy.channel(brand, name)?
     };

@@ -13,7 +13,7 @@ use super::{
     gate::Admitted,
     moment::is_recipient,
     question::named_scope,
-    status::{invalid, status},
+    status::{invalid, overloaded, status},
     supervised::{Answers, Stream, supervised},
 };
 use crate::{
@@ -53,7 +53,7 @@ impl Services {
             named_scope(&self.published.load(), &request.brand, &wire_scope, "scope", kind)?;
         let place = Arc::clone(&self.exports).try_acquire_owned().map_err(|_| {
             let what = format!("{} exports run already; wait for one to end", caps::EXPORTS);
-            status(Code::ResourceExhausted, "TOO_MANY_EXPORTS", what)
+            overloaded("TOO_MANY_EXPORTS", what)
         })?;
         let row =
             Read { scope: Some(scope_text(&wire_scope)), ..read(asker, &caller, &request.brand) };

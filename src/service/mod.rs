@@ -61,6 +61,8 @@ pub struct Services {
     pub streams: Arc<Streams>,
     /// Room for batches being filtered, in KiB.
     pub room: Arc<Semaphore>,
+    /// Room for counts.
+    pub reaches: Arc<Semaphore>,
     /// Room for exports.
     pub exports: Arc<Semaphore>,
     /// Room for watch streams.

@@ -8,7 +8,7 @@ use super::{
     Services, convert,
     gate::Admitted,
     question::{minimum, named_scope, revision},
-    status::{invalid, status},
+    status::{invalid, overloaded, status},
 };
 use crate::{
     caps,
@@ -34,6 +34,10 @@ impl Services {
         }
         let kind = convert::kind(request.contact_kind, "contact_kind")?;
         let queries = read_queries(&view, kind, &request)?;
+        let _place = self.reaches.try_acquire().map_err(|_| {
+            let what = format!("{} counts run already; ask again", caps::REACHES);
+            overloaded("TOO_MANY_REACHES", what)
+        })?;
         Ok(ReachResponse {
             counts: tokio::task::block_in_place(|| count(&view, kind, &queries))?,
             revision: Some(revision(&view, view.revision)),

@@ -8,7 +8,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use super::refusal::Refusal;
 use crate::{
-    domain::policy::NotDeclared, proto::v1::RejectCode, reader::ReadError, writer::WriteError,
+    caps, domain::policy::NotDeclared, proto::v1::RejectCode, reader::ReadError, writer::WriteError,
 };
 
 /// The domain of every ErrorInfo that sendgate sends.
@@ -18,6 +18,14 @@ pub(super) const DOMAIN: &str = "sendgate";
 pub(super) fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
     let details = ErrorDetails::with_error_info(reason, DOMAIN, []);
     Status::with_error_details(code, message, details)
+}
+
+/// RESOURCE_EXHAUSTED because others are being served: nothing happened, and the
+/// same call may be made again when the RetryInfo says.
+pub(super) fn overloaded(reason: &str, message: impl Into<String>) -> Status {
+    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, []);
+    details.set_retry_info(Some(caps::RETRY_AFTER));
+    Status::with_error_details(Code::ResourceExhausted, message, details)
 }
 
 /// The ledger could not be read: what a caller may know of it.
@@ -74,8 +82,8 @@ impl From<WriteError> for Status {
     fn from(error: WriteError) -> Self {
         let message = error.to_string();
         match error {
-            WriteError::Busy => status(Code::ResourceExhausted, "WRITER_BUSY", message),
-            WriteError::Memory => status(Code::ResourceExhausted, "MEMORY_SHORT", message),
+            WriteError::Busy => overloaded("WRITER_BUSY", message),
+            WriteError::Memory => overloaded("MEMORY_SHORT", message),
             WriteError::Stopped => status(Code::Unavailable, "STOPPING", message),
             WriteError::OutcomeUnknown => status(Code::Internal, "OUTCOME_UNKNOWN", message),
             WriteError::NotAPolicy(_) => invalid("toml", message),

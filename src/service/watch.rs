@@ -12,7 +12,7 @@ use super::{
     convert_record::ledger_record,
     gate::Admitted,
     question::{in_epoch, revision},
-    status::{not_declared, status},
+    status::{not_declared, overloaded, status},
     supervised::{Answers, Stream, supervised},
 };
 use crate::{
@@ -62,7 +62,7 @@ impl Services {
         }
         let place = Arc::clone(&self.watches).try_acquire_owned().map_err(|_| {
             let what = format!("{} watch streams are open already; close one", caps::WATCHES);
-            status(Code::ResourceExhausted, "TOO_MANY_WATCHES", what)
+            overloaded("TOO_MANY_WATCHES", what)
         })?;
         let row = read(asker, &caller, &request.brand);
         self.audited(&Row::Watch(row.clone()))?;

@@ -57,6 +57,13 @@ impl Process {
         Self::serve_by(sendgate(), folder, listen)
     }
 
+    /// As [`serve`](Self::serve), with a log that tells everything.
+    pub fn serve_talking(folder: &Path) -> Result<(Self, SocketAddr), String> {
+        let mut command = sendgate();
+        command.env("SENDGATE_LOG", "debug");
+        Self::serve_by(command, folder, "127.0.0.1:0")
+    }
+
     /// As [`serve_at`](Self::serve_at), by a command with settings of its own.
     pub fn serve_by(
         command: Command,
@@ -111,11 +118,14 @@ impl Process {
 
     /// SIGKILL, and waits until it is gone.
     pub fn kill(&mut self) {
+        drop(self.kill_for_log());
+    }
+
+    /// SIGKILL; returns what it had logged since it served.
+    pub fn kill_for_log(&mut self) -> String {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        if let Some(log) = self.log.take() {
-            log.join().unwrap();
-        }
+        self.log.take().map(|log| log.join().unwrap()).unwrap_or_default()
     }
 }
 

@@ -1,9 +1,14 @@
 //! What a stream promises from batch to batch: each contact once, totals,
 //! freshness.
 
-use sendgate::proto::v1::{
-    self, AnswerForm, BatchErrorCode, ContactKind, Reason, RecipientBatch, RecipientType,
-    RecordRequest, filter_request, filter_response, filter_service_client::FilterServiceClient,
+use std::time::Instant;
+
+use sendgate::{
+    caps,
+    proto::v1::{
+        self, AnswerForm, BatchErrorCode, ContactKind, Reason, RecipientBatch, RecipientType,
+        RecordRequest, filter_request, filter_response, filter_service_client::FilterServiceClient,
+    },
 };
 use tonic::Code;
 use tonic_types::StatusExt;
@@ -167,7 +172,9 @@ async fn a_minimum_revision_is_reached_or_answered_not_yet() {
         ..v1::CheckRequest::default()
     };
     let mut client = server.filter();
+    let begun = Instant::now();
     let (answer, status) = tokio::join!(early.ask(phones(1, &[PHONE])), client.check(check));
+    assert!(begun.elapsed() >= caps::REVISION_WAIT, "{:?}", begun.elapsed());
     assert_eq!(batch_error(&answer), BatchErrorCode::NotYet);
     let status = status.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status}");

@@ -25,9 +25,9 @@ use tonic_prost::ProstDecoder;
 use crate::support::{START, TestServer, grant, options, reasons};
 
 /// Sends bytes as they are, and reads what every client reads.
-struct RawCodec;
+pub struct RawCodec;
 
-struct RawEncoder;
+pub struct RawEncoder;
 
 impl Encoder for RawEncoder {
     type Item = Bytes;
@@ -55,13 +55,13 @@ impl Codec for RawCodec {
 }
 
 /// A filter stream whose requests are written by hand.
-struct RawStream {
+pub struct RawStream {
     requests: mpsc::Sender<Bytes>,
-    answers: Streaming<FilterResponse>,
+    pub answers: Streaming<FilterResponse>,
 }
 
 impl RawStream {
-    async fn open(channel: Channel, options: &v1::FilterOptions) -> Self {
+    pub async fn open(channel: Channel, options: &v1::FilterOptions) -> Self {
         let (requests, stream) = mpsc::channel(4);
         let mut grpc = Grpc::new(channel).max_decoding_message_size(32 << 20);
         grpc.ready().await.unwrap();
@@ -73,7 +73,7 @@ impl RawStream {
     }
 
     /// Sends one message and returns its answer, or the status that ended the stream.
-    async fn ask(&mut self, message: Vec<u8>) -> Result<v1::BatchAnswer, Status> {
+    pub async fn ask(&mut self, message: Vec<u8>) -> Result<v1::BatchAnswer, Status> {
         drop(self.requests.send(message.into()).await);
         match self.answers.message().await?.and_then(|response| response.message) {
             Some(filter_response::Message::Answer(answer)) => Ok(answer),
@@ -82,21 +82,21 @@ impl RawStream {
     }
 }
 
-const VARINT: u64 = 0;
+pub const VARINT: u64 = 0;
 const FIXED64: u64 = 1;
-const BYTES: u64 = 2;
-const GROUP: u64 = 3;
-const GROUP_END: u64 = 4;
+pub const BYTES: u64 = 2;
+pub const GROUP: u64 = 3;
+pub const GROUP_END: u64 = 4;
 const FIXED32: u64 = 5;
 
 /// Field numbers of `RecipientBatch`, as in `filter.proto`.
-const BATCH_ID: u64 = 1;
-const PHONES: u64 = 2;
+pub const BATCH_ID: u64 = 1;
+pub const PHONES: u64 = 2;
 const CONTACT_IDS: u64 = 3;
-const LINES: u64 = 4;
-const COUNT: u64 = 6;
+pub const LINES: u64 = 4;
+pub const COUNT: u64 = 6;
 
-fn varint(mut value: u64) -> Vec<u8> {
+pub fn varint(mut value: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     while value >= 0x80 {
         bytes.push(value as u8 | 0x80);
@@ -114,17 +114,17 @@ fn long_varint(value: u64) -> Vec<u8> {
     bytes
 }
 
-fn tag(number: u64, wire_type: u64) -> Vec<u8> {
+pub fn tag(number: u64, wire_type: u64) -> Vec<u8> {
     varint(number << 3 | wire_type)
 }
 
 /// A length-delimited field.
-fn field(number: u64, value: &[u8]) -> Vec<u8> {
+pub fn field(number: u64, value: &[u8]) -> Vec<u8> {
     [tag(number, BYTES), varint(value.len() as u64), value.to_vec()].concat()
 }
 
 /// A message of the stream that carries this batch.
-fn message(batch: &[Vec<u8>]) -> Vec<u8> {
+pub fn message(batch: &[Vec<u8>]) -> Vec<u8> {
     field(2, &batch.concat())
 }
 
@@ -132,11 +132,11 @@ fn column(values: &[u64]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-fn packed(number: u64, values: &[u64]) -> Vec<u8> {
+pub fn packed(number: u64, values: &[u64]) -> Vec<u8> {
     field(number, &column(values))
 }
 
-fn unpacked(number: u64, values: &[u64]) -> Vec<u8> {
+pub fn unpacked(number: u64, values: &[u64]) -> Vec<u8> {
     let one = |value: &u64| [tag(number, FIXED64), value.to_le_bytes().to_vec()].concat();
     values.iter().flat_map(one).collect()
 }

@@ -9,6 +9,7 @@ pub use text::{PolicyError, STARTER};
 use std::{collections::HashMap, fmt, ops::Range};
 
 use super::{
+    address::mask_id,
     contact::ContactKind,
     scope::{BrandId, ChannelId, PurposeId, RecipientType, Regime, Scope, ScopeRules},
 };
@@ -32,7 +33,7 @@ pub struct Policy {
 pub struct NotDeclared {
     /// What sort of name.
     pub class: NameClass,
-    /// The name asked for, shortened if it is long.
+    /// The name asked for, masked if it looks like an address.
     pub name: String,
     /// The brand that does not declare it; none if the brand itself is missing.
     pub brand: Option<String>,
@@ -52,6 +53,22 @@ impl fmt::Display for NotDeclared {
 }
 
 impl std::error::Error for NotDeclared {}
+
+impl NotDeclared {
+    /// The error about this name. Somebody may have put an address into the
+    /// wrong field, and errors go to logs: what no name can be, and what has as
+    /// many digits as a phone number, is not repeated.
+    #[must_use]
+    pub fn new(class: NameClass, name: &str, brand: Option<&str>) -> Self {
+        let could_be_a_name =
+            |letter: char| letter.is_ascii_alphanumeric() || "-_.* ".contains(letter);
+        let is_name = name.len() <= names::MAX_NAME_BYTES + 16
+            && name.chars().all(could_be_a_name)
+            && name.chars().filter(char::is_ascii_digit).count() < 7;
+        let name = if is_name { name.to_owned() } else { mask_id(name) };
+        Self { class, name, brand: brand.map(str::to_owned) }
+    }
+}
 
 impl Policy {
     /// Reads a policy and gives its names numbers: the ones in `names` where it
@@ -129,7 +146,7 @@ impl Policy {
             .number(NameClass::Brand, name)
             .map(BrandId)
             .filter(|brand| self.by_brand.contains_key(brand))
-            .ok_or_else(|| not_declared(NameClass::Brand, name, None))
+            .ok_or_else(|| NotDeclared::new(NameClass::Brand, name, None))
     }
 
     /// The channel of this name, if the brand uses it.
@@ -140,7 +157,7 @@ impl Policy {
         self.names
             .channel(name)
             .filter(|channel| self.rules_of(brand).any(|rules| rules.scope.channel == *channel))
-            .ok_or_else(|| not_declared(NameClass::Channel, name, Some(self.brand_name(brand))))
+            .ok_or_else(|| NotDeclared::new(NameClass::Channel, name, Some(self.brand_name(brand))))
     }
 
     /// The purpose of this name, if the brand uses it.
@@ -151,7 +168,7 @@ impl Policy {
         self.names
             .purpose(name)
             .filter(|purpose| self.rules_of(brand).any(|rules| rules.scope.purpose == *purpose))
-            .ok_or_else(|| not_declared(NameClass::Purpose, name, Some(self.brand_name(brand))))
+            .ok_or_else(|| NotDeclared::new(NameClass::Purpose, name, Some(self.brand_name(brand))))
     }
 
     /// The scope of these names.
@@ -175,7 +192,7 @@ impl Policy {
         // A purpose need not have rules for both recipient types.
         self.position(&scope).map(|_| scope).ok_or_else(|| {
             let name = format!("{purpose} for {}", recipient_type.name());
-            not_declared(NameClass::Purpose, &name, Some(brand))
+            NotDeclared::new(NameClass::Purpose, &name, Some(brand))
         })
     }
 
@@ -230,14 +247,6 @@ impl Policy {
         }
         let text = text.to_owned();
         Self { version, text, names, channels, scopes, by_brand, redact_after }
-    }
-}
-
-fn not_declared(class: NameClass, name: &str, brand: Option<&str>) -> NotDeclared {
-    NotDeclared {
-        class,
-        name: name.chars().take(names::MAX_NAME_BYTES).collect(),
-        brand: brand.map(str::to_owned),
     }
 }
 

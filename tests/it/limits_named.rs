@@ -1,0 +1,138 @@
+//! No cap without a test: each constant of `src/caps.rs` is used by a test, or
+//! stands here with the reason why its edge cannot be driven. And the caps that
+//! stand with their data structures, at their edges.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use sendgate::domain::{
+    address::{Accept, AddressError, read_email, read_external_id, read_phone},
+    policy::{Names, Policy, STARTER},
+};
+
+/// Caps whose edge is no request's: what holds them instead.
+const NOT_DRIVEN: [(&str, &str); 17] = [
+    ("ANSWER_BYTES", "no request reaches it: asserted beside the constants when compiled"),
+    ("IMPORT_AHEAD", "chunks above it wait and are not refused: HTTP/2 holds the sender back"),
+    ("ANSWERS_AHEAD", "answers above it wait for their reader, and the stream's next batch too"),
+    ("MESSAGES_AHEAD", "messages above it wait for their reader"),
+    ("REACH_TIME", "ten seconds of counting; the refusal stands in service/reach.rs"),
+    ("RECORDS_BYTES", "an answer is cut below it and says so: history.rs fills events to the full"),
+    ("EXPORT_PATIENCE", "a minute with a reader that does not read"),
+    ("AUDIT_HEAD", "a period, and no cap"),
+    ("RETRY_AFTER", "what overload.rs reads from the refusals"),
+    ("QUEUED_CHANGES", "a parameter of the writer: overload.rs drives it with a small one"),
+    ("GROUP_CHANGES", "a parameter of the writer: more go into the next group"),
+    ("ERROR_RESETS", "set on the transport; met by breaking the protocol (F15)"),
+    ("STREAM_WINDOW", "set on the transport; asserted to hold a message when compiled"),
+    ("CONNECTION_WINDOW", "set on the transport"),
+    ("KEEPALIVE", "half a minute of a peer that is gone"),
+    ("KEEPALIVE_ANSWER", "set on the transport, follows the former"),
+    ("DRAIN", "ten seconds of a stream that does not end"),
+];
+
+#[test]
+fn every_cap_is_named_by_a_test_or_has_a_reason() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = fs::read_to_string(root.join("src/caps.rs")).unwrap();
+    let declared: BTreeSet<&str> = source
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub const ")?.split(':').next())
+        .collect();
+    assert!(declared.len() > 40, "the constants were not found");
+    let mut tests = String::new();
+    for entry in fs::read_dir(root.join("tests/it")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "rs") {
+            tests += &fs::read_to_string(path).unwrap();
+        }
+    }
+    let words: BTreeSet<&str> = tests
+        .match_indices("caps::")
+        .filter_map(|(at, found)| {
+            tests[at + found.len()..].split(|c: char| !c.is_alphanumeric() && c != '_').next()
+        })
+        .collect();
+    let excused: BTreeSet<&str> = NOT_DRIVEN.iter().map(|(name, _)| *name).collect();
+    let unknown: Vec<_> = excused.difference(&declared).collect();
+    assert!(unknown.is_empty(), "no caps of these names: {unknown:?}");
+    let untested: Vec<_> =
+        declared.iter().filter(|name| !words.contains(*name) && !excused.contains(*name)).collect();
+    assert!(untested.is_empty(), "test these caps at their edges, or say why not: {untested:?}");
+}
+
+/// Tries a cap at its edge.
+fn edge(name: &str, cap: usize, is_accepted: impl Fn(usize) -> bool) {
+    for size in [cap - 1, cap, cap + 1] {
+        assert_eq!(is_accepted(size), size <= cap, "{name}: {size} of at most {cap}");
+    }
+}
+
+#[test]
+fn addresses_have_so_many_bytes() {
+    edge("external ID", 128, |size| read_external_id("i".repeat(size).as_bytes()).is_ok());
+    let email = |local: usize, labels: &[usize]| {
+        let labels: Vec<String> = labels.iter().map(|size| "d".repeat(*size)).collect();
+        let text = format!("{}@{}.com", "l".repeat(local), labels.join("."));
+        (text.len(), read_email(text.as_bytes(), &mut String::new()).map(|_| ()))
+    };
+    edge("e-mail address", 254, |size| {
+        // Behind the @ are 3 × 61 letters, 3 dots and "com".
+        let (length, read) = email(size - 190, &[61, 61, 61]);
+        assert_eq!(length, size);
+        assert!(matches!(read, Ok(()) | Err(AddressError::EmailLength)), "{read:?}");
+        read.is_ok()
+    });
+    edge("label of a domain", 63, |size| email(1, &[size]).1.is_ok());
+    edge("digits of a phone number", 15, |size| {
+        let number = format!("+883{}", "1".repeat(size - 3));
+        read_phone(number.as_bytes(), None, Accept::Possible).is_ok()
+    });
+}
+
+/// A policy with so many of each, whose names have so many bytes.
+fn policy(brands: usize, channels: usize, purposes: usize, name: usize) -> String {
+    let names = |class: char, count: usize| {
+        (0..count).map(move |at| format!("{class}{at:0>width$}", width = name - 1))
+    };
+    let mut text = "version = \"v\"\n".to_owned();
+    names('c', channels)
+        .for_each(|name| text += &format!("[channels.{name}]\nkinds = [\"phone\"]\n"));
+    names('p', purposes)
+        .for_each(|name| text += &format!("[purposes.{name}]\nindividual = \"opt_in\"\n"));
+    names('b', brands).for_each(|name| text += &format!("[brands.{name}]\n"));
+    text
+}
+
+fn reads(text: &str) -> bool {
+    Policy::read(text, Names::default()).is_ok()
+}
+
+#[test]
+fn policies_have_so_many_of_each() {
+    edge("channels", 64, |size| reads(&policy(1, size, 1, 8)));
+    edge("purposes", 64, |size| reads(&policy(1, 1, size, 8)));
+    edge("bytes of a name", 64, |size| reads(&policy(1, 1, 1, size)));
+    edge("scopes", 4_096, |size| {
+        // 63 brands of 65 scopes are 4,095; the others come one by one.
+        let text = policy(63, 13, 5, 8);
+        let more = size - 63 * 65;
+        let single =
+            |at| format!("[brands.x{at}]\nchannels = [\"c0000000\"]\npurposes = [\"p0000000\"]\n");
+        let text = (0..more).fold(text, |text, at| text + &single(at));
+        let scopes = Policy::read(&text, Names::default()).map(|policy| policy.scopes().len());
+        scopes.is_ok_and(|scopes| scopes == size)
+    });
+    edge("bytes of a policy", 1 << 20, |size| {
+        let comment = "#".repeat(size - STARTER.len() - 1);
+        let text = format!("{STARTER}{comment}\n");
+        assert_eq!(text.len(), size);
+        reads(&text)
+    });
+    edge("days of a validity", 36_525, |days| {
+        let rule = format!("{{ regime = \"opt_in\", default_validity_days = {days} }}");
+        reads(&policy(1, 1, 1, 8).replace("\"opt_in\"", &rule))
+    });
+    edge("years of a retention", 100, |years| {
+        reads(&format!("{}[retention]\nredact_after_years = {years}\n", policy(1, 1, 1, 8)))
+    });
+}
