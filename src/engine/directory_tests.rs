@@ -117,6 +117,36 @@ fn keys_aimed_at_one_bucket_are_refused_at_the_bound() {
     assert_eq!(directory.get(fingerprint(1)), Some(50));
 }
 
+/// F19: whichever 64 bits two fingerprints share, they have two ordinals.
+#[test]
+fn fingerprints_that_share_64_bits_are_two_identities() {
+    let (first, other) = (fingerprint(1), fingerprint(2));
+    for shift in [0, 8, 32, 64] {
+        let shared = u128::from(u64::MAX) << shift;
+        let twin = first & shared | other & !shared;
+        assert_ne!(first, twin);
+        let mut directory = Directory::new();
+        directory.insert(first, 1).unwrap();
+        assert_eq!(directory.get(twin), None);
+        let mut out = [5; 2];
+        directory.handle().resolve(&[twin, first], &mut out);
+        assert_eq!(out, [NONE, 1]);
+        directory.insert(twin, 2).unwrap();
+        directory.handle().resolve(&[twin, first], &mut out);
+        assert_eq!(out, [2, 1]);
+        assert_eq!(directory.remove(&[first]), Ok(1));
+        assert_eq!((directory.get(first), directory.get(twin)), (None, Some(2)));
+    }
+    // Twins in all of the 106 bits that are kept are found to be taken; whose
+    // they are the writer sees by the whole address.
+    let mut directory = Directory::new();
+    directory.insert(first, 1).unwrap();
+    for bit in 96..118 {
+        assert_eq!(directory.insert(first ^ 1 << bit, 2), Err(DirectoryError::Taken(1)));
+    }
+    assert_eq!(directory.len(), 1);
+}
+
 #[test]
 fn entries_take_at_most_32_bytes() {
     let mut directory = Directory::new();

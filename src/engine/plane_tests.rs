@@ -12,6 +12,7 @@ use proptest::prelude::*;
 
 use super::page::Page;
 use super::plane::Plane;
+use super::plane_leaf::{find_in, hash, step};
 
 fn changed(plane: &Plane, changes: &BTreeMap<u64, bool>) -> Plane {
     plane.with_changes(changes.iter().map(|(&id, &insert)| (id, insert)))
@@ -51,6 +52,67 @@ fn assert_probe(plane: &Plane, model: &BTreeSet<u64>, asked: &[u64]) {
     }
     if let Some(last) = out.last().filter(|_| !asked.len().is_multiple_of(64)) {
         assert_eq!(last >> (asked.len() % 64), 0, "bits past the end");
+    }
+}
+
+/// Page indices whose hashes share their highest bits under this seed: at any
+/// size of the table they stand in one leaf and begin in one bucket.
+fn aimed(seed: u64, count: usize) -> Vec<u64> {
+    let mut random = random(9);
+    let indices = std::iter::from_fn(|| Some(random() >> 16));
+    indices.filter(|index| hash(*index, seed) >> 52 == 0x5a5).take(count).collect()
+}
+
+/// How many buckets the search for each page visits at most.
+fn longest_search(plane: &Plane) -> usize {
+    let searches = plane.pages().map(|(index, _)| {
+        let (at, rest) = step(hash(index, plane.seed), plane.root.len());
+        let branch = &plane.root[at];
+        let (at, fraction) = step(rest, branch.len());
+        let settled = |distance: &usize| find_in(branch[at].bucket(fraction, *distance), index).1;
+        1 + (0..).find(settled).unwrap()
+    });
+    searches.max().unwrap()
+}
+
+/// F19: whoever knows a plane's seed can aim at one bucket. Answers stay right,
+/// the table does not grow for it, and a search ends within the leaf.
+#[test]
+fn pages_aimed_at_one_bucket_stay_apart() {
+    const SEED: u64 = 0x0123_4567_89ab_cdef;
+    let indices = aimed(SEED, 800);
+    let (members, strangers) = indices.split_at(400);
+    let model: BTreeSet<u64> = members.iter().map(|index| index << 16 | 7).collect();
+    let plane = Plane::seeded(SEED).with_changes(model.iter().map(|id| (*id, true)));
+    let strangers: Vec<u64> = strangers.iter().map(|index| index << 16 | 7).collect();
+    assert_same(&plane, &model, &strangers);
+    let longest = longest_search(&plane);
+    assert!((50..=400).contains(&longest), "{longest} buckets: they were to be aimed");
+    assert!(plane.memory_bytes() < 1 << 16, "{} bytes", plane.memory_bytes());
+    // Half of them leave again, and no one is lost behind a gap.
+    let gone: BTreeMap<u64, bool> = model.iter().step_by(2).map(|id| (*id, false)).collect();
+    let left = model.iter().copied().filter(|id| !gone.contains_key(id)).collect();
+    assert_same(&changed(&plane, &gone), &left, &strangers);
+}
+
+/// F19: whoever does not know the seed aims in vain, by a seed that they guess
+/// or by numbers that are regular.
+#[test]
+fn nobody_aims_at_a_seed_that_they_do_not_know() {
+    let aimed = aimed(1, 2_000);
+    let strided =
+        |stride: u64| (0..2_000_u64).map(move |at| at.wrapping_mul(stride) >> 16).collect();
+    let inverse = 0xf1de_83e1_9937_733d_u64;
+    let regular: [Vec<u64>; 4] =
+        [strided(1 << 16), strided(1 << 28), strided(1 << 40), strided(inverse)];
+    let mut seeds = random(77);
+    for indices in std::iter::once(aimed).chain(regular) {
+        let members: BTreeSet<u64> = indices.iter().map(|index| index << 16 | 7).collect();
+        for _ in 0..20 {
+            let plane = Plane::seeded(seeds()).with_changes(members.iter().map(|id| (*id, true)));
+            let longest = longest_search(&plane);
+            assert!(longest <= 12, "{longest} buckets");
+        }
     }
 }
 

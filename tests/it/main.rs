@@ -14,6 +14,7 @@ mod bad_input;
 mod batches;
 mod cli;
 mod cli_suppress;
+mod collisions;
 #[allow(dead_code, reason = "shared with tests/faults, which need more of it")]
 mod damage;
 mod describe;

@@ -12,6 +12,11 @@ use sendgate::domain::{
     state::{ConsentRecord, ContactState, Registered, Span, Status},
     time::Now,
 };
+use sendgate::proto::v1;
+
+use crate::support::{
+    Asking, HOUR, START, TestServer, at, grant, options, phone, phones, scope, verified, withdrawal,
+};
 
 /// An accepted event with its stored time; a repeat of it is equal to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -238,6 +243,109 @@ fn grants_that_end_suppressions_commute_with_them() {
         Fact::Lifted(ChannelId::ANY, Reason::LineClosed, 4),
         withdrawn(TypeSelector::Individual, PURPOSE_LEVEL, 3),
     ]);
+}
+
+/// Six things that a server is told of a contact, all at different times or at
+/// the same: they meet at every level.
+fn told(contact: &v1::Contact) -> [v1::import_item::Change; 6] {
+    use v1::import_item::Change;
+    let about = Some(contact.clone());
+    let event = |event: v1::ConsentEvent| {
+        Change::Consent(v1::ConsentEvent { contact: about.clone(), ..event })
+    };
+    [
+        event(grant("", START - 500)),
+        event(withdrawal("", "sms", "", START - 400)),
+        event(v1::ConsentEvent { valid_until_ms: Some(START + HOUR), ..grant("", START - 300) }),
+        event(withdrawal("", "call", "marketing", START - 300)),
+        Change::Suppression(v1::Suppression {
+            brand: "main".to_owned(),
+            contact: about.clone(),
+            channel: "sms".to_owned(),
+            reason: v1::Reason::HardBounce.into(),
+            since: at(START - 350),
+            ..v1::Suppression::default()
+        }),
+        Change::Lift(v1::Lift {
+            brand: "main".to_owned(),
+            contact: about.clone(),
+            channel: "sms".to_owned(),
+            reason: v1::Reason::HardBounce.into(),
+            time: at(START - 340),
+            actor: Some(v1::Actor { role: v1::ActorRole::System.into(), id: String::new() }),
+            ..v1::Lift::default()
+        }),
+    ]
+}
+
+/// All 720 orders of six events, each told of a contact of its own, and every
+/// fifth contact told all twice: the whole server gives all of them the same
+/// verdicts, before and after the ends, and after a restart (F10).
+#[tokio::test(flavor = "multi_thread")]
+async fn every_order_of_six_events_gives_a_server_the_same_verdicts() {
+    let mut server = TestServer::start().await;
+    let mut order: Vec<usize> = (0..6).collect();
+    let mut numbers = Vec::new();
+    let mut items = Vec::new();
+    loop {
+        let number = 905_320_000_000 + numbers.len() as u64 * 17;
+        let told = told(&phone(&format!("+{number}")));
+        let repeats = if numbers.len() % 5 == 0 { 2 } else { 1 };
+        items.extend(
+            order
+                .repeat(repeats)
+                .into_iter()
+                .map(|at| v1::ImportItem { change: Some(told[at].clone()) }),
+        );
+        numbers.push(number);
+        if !next_permutation(&mut order) {
+            break;
+        }
+    }
+    assert_eq!(numbers.len(), 720);
+    for items in items.chunks(1_001) {
+        let chunk = v1::ImportRequest { items: items.to_vec(), dry_run: false };
+        let stream = server.consent().import(tokio_stream::iter([chunk])).await.unwrap();
+        let answer = stream.into_inner().message().await.unwrap().unwrap();
+        assert_eq!((answer.done, answer.rejected), (items.len() as u64, 0), "{answer:?}");
+    }
+    let mut seen = Vec::new();
+    for (hours, restart) in [(0, false), (2, false), (2, true)] {
+        server.set_clock(START + hours * HOUR);
+        if restart {
+            server.restart().await;
+        }
+        let mut verdicts = Vec::new();
+        for recipient_type in [v1::RecipientType::Individual, v1::RecipientType::Merchant] {
+            let purposes = ["marketing", "newsletter", "transactional"];
+            let of = |channel| purposes.map(|purpose| scope(recipient_type, channel, purpose));
+            let form = v1::AnswerForm::Reasons;
+            let asked = v1::FilterOptions {
+                scopes: ["sms", "call"].into_iter().flat_map(of).collect(),
+                ..options(v1::ContactKind::Phone, "sms", form)
+            };
+            let mut stream = Asking::open(&server, asked).await;
+            // Until the view is of the time that was set.
+            let answer = loop {
+                let answer = stream.ask(phones(1, &numbers)).await;
+                if answer.as_of_ms >= START + hours * HOUR {
+                    break answer;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            };
+            for scope in &answer.scopes {
+                let first = scope.reasons[0];
+                assert!(scope.reasons.iter().all(|reason| *reason == first), "{scope:?}");
+                verdicts.push(first);
+            }
+        }
+        seen.push(verdicts);
+    }
+    assert_ne!(seen[0], seen[1], "the grant ended");
+    assert_eq!(seen[1], seen[2], "a restart changes nothing");
+    let reasons: std::collections::BTreeSet<&u8> = seen.iter().flatten().collect();
+    assert!(reasons.len() > 3, "verdicts of many sorts: {reasons:?}");
+    verified(server).await;
 }
 
 /// Few times, channels and reasons, so that random facts meet.

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{
-    damage::{EVENTS, HEAD, META, PAGES, copy, edit, open, planes, stopped, with_more},
+    damage::{EVENTS, HEAD, META, PAGES, REVISION, copy, edit, open, planes, stopped, with_more},
     process::{Process, run},
 };
 
@@ -155,9 +155,12 @@ async fn verification_names_the_event_that_was_changed() {
         value[at] ^= 1;
         put(db, revision, &value);
     };
+    let mut last_row = Vec::new();
+    drop(changed(&store, |db| last_row = get(db, REVISION)));
+    let last_row = &last_row;
     // The row: version, kind, recorded time, previous hash, digest, salt, payload.
     type Case<'c> = (&'c str, &'c dyn Fn(&DB));
-    let cases: [Case<'_>; 6] = [
+    let cases: [Case<'_>; 7] = [
         ("revision 5 is missing", &|db| {
             db.delete_cf(db.cf_handle(EVENTS).unwrap(), key(5)).unwrap();
         }),
@@ -170,6 +173,18 @@ async fn verification_names_the_event_that_was_changed() {
             put(db, 5, &sixth);
             put(db, 6, &fifth);
         }),
+        // A row put in between, bound to the one before it, the later ones one
+        // place further, and the last gone so that the number is right.
+        ("revision 6 was changed", &|db| {
+            let mut forged = get(db, 5);
+            forged[10..42].copy_from_slice(&get(db, 6)[10..42]);
+            for revision in (6..REVISION).rev() {
+                put(db, revision + 1, &get(db, revision));
+            }
+            put(db, 6, &forged);
+            // The end of the ledger is what it says it is.
+            db.put_cf(db.cf_handle(EVENTS).unwrap(), key(REVISION), last_row).unwrap();
+        }),
     ];
     for (number, (found, change)) in cases.into_iter().enumerate() {
         let changed = changed(&store, change);
@@ -177,6 +192,20 @@ async fn verification_names_the_event_that_was_changed() {
         let error = verify(&books, &[]).unwrap_err().to_string();
         assert!(error.contains(found), "case {number}: {error}");
     }
+    // A ledger written anew from there on is whole in itself; a head that was
+    // kept elsewhere names it.
+    let books = open(store.path()).unwrap();
+    let (at, mut head) = (5, [0; 32]);
+    head.copy_from_slice(&{
+        let mut sixth = Vec::new();
+        drop(changed(&store, |db| sixth = get(db, 6)));
+        sixth[10..42].to_vec()
+    });
+    assert!(verify(&books, &[(at, head)]).unwrap().differences.is_empty());
+    head[0] ^= 1;
+    let found = verify(&books, &[(at, head)]).unwrap().differences;
+    assert!(found[0].contains("revision 5 is not what it was"), "{found:?}");
+    drop(books);
     // What is derived from the events is compared as well.
     for family in ["state", "contacts"] {
         let changed = changed(&store, |db| {
