@@ -92,7 +92,12 @@ impl fmt::Display for ClientError {
             }
             Self::Setup(what) => formatter.write_str(what),
             Self::Status(status) => {
-                write!(formatter, "{}: {}", code_name(status.code()), status.message())
+                write!(formatter, "{}: {}", code_name(status.code()), status.message())?;
+                // Transports say only that they failed, and why below.
+                match status.source() {
+                    Some(cause) => write!(formatter, " ({})", innermost(cause)),
+                    None => Ok(()),
+                }
             }
             Self::BatchRefused { batch_id, code, message } => {
                 write!(formatter, "batch {batch_id} was refused, {code}: {message}")

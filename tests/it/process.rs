@@ -14,7 +14,22 @@ use tonic::transport::Channel;
 /// The binary under test, with nothing of the caller's settings.
 pub fn sendgate() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sendgate"));
-    for name in ["BRAND", "REGION", "ENDPOINT", "DATA", "LISTEN", "LOG", "TOKEN", "TOKEN_FILE"] {
+    for name in [
+        "BRAND",
+        "REGION",
+        "ENDPOINT",
+        "DATA",
+        "LISTEN",
+        "LOG",
+        "TOKEN",
+        "TOKEN_FILE",
+        "TLS_CERT",
+        "TLS_KEY",
+        "TLS_CLIENT_CA",
+        "TLS_CA",
+        "CLIENT_CERT",
+        "CLIENT_KEY",
+    ] {
         command.env_remove(format!("SENDGATE_{name}"));
     }
     command.env("NO_COLOR", "1").stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -64,13 +79,27 @@ impl Process {
         Self::serve_by(command, folder, "127.0.0.1:0")
     }
 
+    /// As [`serve_at`](Self::serve_at), with further arguments.
+    pub fn serve_with(
+        folder: &Path,
+        listen: &str,
+        arguments: &[&OsStr],
+    ) -> Result<(Self, SocketAddr), String> {
+        Self::start(sendgate(), folder, listen, arguments).serving()
+    }
+
     /// As [`serve_at`](Self::serve_at), by a command with settings of its own.
     pub fn serve_by(
         command: Command,
         folder: &Path,
         listen: &str,
     ) -> Result<(Self, SocketAddr), String> {
-        let mut process = Self::launch_by(command, folder, listen);
+        Self::launch_by(command, folder, listen).serving()
+    }
+
+    /// Waits until it serves.
+    fn serving(self) -> Result<(Self, SocketAddr), String> {
+        let mut process = self;
         let mut lines = BufReader::new(process.child.stderr.take().unwrap()).lines();
         let mut seen = String::new();
         while let Some(Ok(line)) = lines.next() {
@@ -93,8 +122,12 @@ impl Process {
     }
 
     /// As [`launch`](Self::launch), by a command with settings of its own.
-    pub fn launch_by(mut command: Command, folder: &Path, listen: &str) -> Self {
-        command.arg("serve").arg("--data").arg(folder).args(["--listen", listen]);
+    pub fn launch_by(command: Command, folder: &Path, listen: &str) -> Self {
+        Self::start(command, folder, listen, &[])
+    }
+
+    fn start(mut command: Command, folder: &Path, listen: &str, arguments: &[&OsStr]) -> Self {
+        command.arg("serve").arg("--data").arg(folder).args(["--listen", listen]).args(arguments);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
         Self { child, log: None }
     }
@@ -114,6 +147,13 @@ impl Process {
         let status = self.child.wait().unwrap();
         let rest = self.log.take().map(|log| log.join().unwrap());
         (status, rest.unwrap_or_default())
+    }
+
+    /// Memory that it holds, in MiB.
+    pub fn resident_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1_024
     }
 
     /// SIGKILL, and waits until it is gone.

@@ -1,6 +1,7 @@
 //! What every test here needs: a server on a folder of its own, and clients.
 
 use std::{
+    net::SocketAddr,
     path::Path,
     sync::{
         Arc,
@@ -33,6 +34,7 @@ pub const HOUR: i64 = 3_600_000;
 pub struct TestServer {
     pub folder: TempDir,
     pub clock: Arc<AtomicI64>,
+    limits: Limits,
     server: Option<Server>,
     channel: Channel,
 }
@@ -45,15 +47,24 @@ impl TestServer {
 
     /// A server on the store in this folder.
     pub async fn open(folder: TempDir) -> Self {
+        Self::open_with(folder, Limits::default()).await
+    }
+
+    /// A server on a new store, with limits of its own.
+    pub async fn limited(limits: Limits) -> Self {
+        Self::open_with(tempfile::tempdir().unwrap(), limits).await
+    }
+
+    async fn open_with(folder: TempDir, limits: Limits) -> Self {
         let clock = Arc::new(AtomicI64::new(START));
-        let (server, channel) = serve(folder.path(), &clock).await;
-        Self { folder, clock, server: Some(server), channel }
+        let (server, channel) = serve(folder.path(), &clock, &limits).await;
+        Self { folder, clock, limits, server: Some(server), channel }
     }
 
     /// Stops the server in good order and starts it again on the same store.
     pub async fn restart(&mut self) {
         self.stop().await;
-        let (server, channel) = serve(self.folder.path(), &self.clock).await;
+        let (server, channel) = serve(self.folder.path(), &self.clock, &self.limits).await;
         self.server = Some(server);
         self.channel = channel;
     }
@@ -96,19 +107,23 @@ impl TestServer {
         self.channel.clone()
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.server.as_ref().unwrap().address()
+    }
+
     /// A connection of its own, where [`channel`](Self::channel) shares one.
     pub async fn connect(&self) -> Channel {
-        let address = self.server.as_ref().unwrap().address();
+        let address = self.address();
         Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
     }
 }
 
-async fn serve(folder: &Path, clock: &Arc<AtomicI64>) -> (Server, Channel) {
+async fn serve(folder: &Path, clock: &Arc<AtomicI64>, limits: &Limits) -> (Server, Channel) {
     let config = Config {
         folder: folder.to_owned(),
         listen: "127.0.0.1:0".parse().unwrap(),
         tls: None,
-        limits: Limits::default(),
+        limits: limits.clone(),
         clock: Clock::Manual(Arc::clone(clock)),
     };
     let server = Server::start(config).await.unwrap();
