@@ -151,7 +151,7 @@ impl Server {
             writer: writer.handle(),
             reader,
             streams: Arc::new(Streams::default()),
-            room: Arc::new(Semaphore::new(caps::FILTER_KIB)),
+            room: Arc::new(Semaphore::new(limits.filter_kib)),
             reaches: Arc::new(Semaphore::new(caps::REACHES)),
             exports: Arc::new(Semaphore::new(caps::EXPORTS)),
             watches: Arc::new(Semaphore::new(caps::WATCHES)),

@@ -47,7 +47,8 @@ pub const REACHES: usize = 4;
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Answers that wait for a slow reader, per stream.
 pub const ANSWERS_AHEAD: usize = 4;
-/// Memory of the batches being filtered, in KiB, all streams together.
+/// Memory of the batches being filtered and of answers that the transport has
+/// not taken, in KiB, all streams together.
 pub const FILTER_KIB: usize = 1 << 20;
 /// Recipients above which a batch leaves the async threads, so that it does not
 /// delay what else they serve: some milliseconds of work.
@@ -198,6 +199,8 @@ pub struct Limits {
     pub transport_bytes: usize,
     /// [`TLS_RELOAD`].
     pub tls_reload: Duration,
+    /// [`FILTER_KIB`].
+    pub filter_kib: usize,
 }
 
 impl Default for Limits {
@@ -212,6 +215,7 @@ impl Default for Limits {
             connection_bytes: CONNECTION_BYTES,
             transport_bytes: TRANSPORT_BYTES,
             tls_reload: TLS_RELOAD,
+            filter_kib: FILTER_KIB,
         }
     }
 }

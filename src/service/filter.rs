@@ -1,11 +1,14 @@
 //! The filter stream: options, then a batch in and an answer out, in order.
 
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use std::sync::Arc;
+
+use prost::Message as _;
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 
 use super::{
     Services,
+    answered::{Answered, Answers},
     gate::{AdmittedStream, Caller},
     question::{Asked, revision, scope_name},
     status::{invalid, status},
@@ -33,14 +36,14 @@ use crate::{
 
 #[async_trait]
 impl FilterService for Services {
-    type FilterStream = ReceiverStream<Result<FilterResponse, Status>>;
+    type FilterStream = Answered;
 
     async fn filter(
         &self,
         request: Request<Streaming<FilterRequest>>,
     ) -> Result<Response<Self::FilterStream>, Status> {
         let requests = self.admit_stream(request)?;
-        let (answers, stream) = mpsc::channel(caps::ANSWERS_AHEAD);
+        let (answers, stream) = Answered::channel();
         let services = self.clone();
         tokio::spawn(async move {
             let (caller, last) = (requests.caller().clone(), answers.clone());
@@ -56,10 +59,10 @@ impl FilterService for Services {
             }
             if let Err(status) = ended {
                 // A client that has gone away needs no status.
-                drop(last.send(Err(status)).await);
+                drop(last.send((Err(status), None)).await);
             }
         });
-        Ok(Response::new(ReceiverStream::new(stream)))
+        Ok(Response::new(stream))
     }
 
     async fn check(
@@ -83,8 +86,6 @@ impl FilterService for Services {
         self.count_reach(self.admit(request)?).await.map(Response::new)
     }
 }
-
-type Answers = mpsc::Sender<Result<FilterResponse, Status>>;
 
 /// What is told of a stream whose options were accepted; empty if it failed.
 /// One that answered nobody leaves no row of its own, but that of its denial.
@@ -175,9 +176,9 @@ impl Stream<'_> {
                     ));
                 }
             };
-            let answer = self.answer(batch).await;
+            let (answer, room) = self.answer(batch).await;
             let message = Some(filter_response::Message::Answer(answer));
-            if answers.send(Ok(FilterResponse { message })).await.is_err() {
+            if answers.send((Ok(FilterResponse { message }), room)).await.is_err() {
                 return Ok(());
             }
             // Dozens of batches may be waiting. Others get their turn between two
@@ -185,12 +186,16 @@ impl Stream<'_> {
             tokio::task::yield_now().await;
         }
         let message = Some(filter_response::Message::Summary(self.totals.summary()));
-        drop(answers.send(Ok(FilterResponse { message })).await);
+        drop(answers.send((Ok(FilterResponse { message }), None)).await);
         Ok(())
     }
 
-    /// Answers one batch; whatever is wrong with it, the stream lives.
-    async fn answer(&mut self, batch: RecipientBatch) -> BatchAnswer {
+    /// Answers one batch; whatever is wrong with it, the stream lives. With the
+    /// answer comes the room that it takes.
+    async fn answer(
+        &mut self,
+        batch: RecipientBatch,
+    ) -> (BatchAnswer, Option<OwnedSemaphorePermit>) {
         let batch_id = batch.batch_id;
         let reached = self.services.reached(self.asked.minimum).await;
         // The one view that the batch is answered from (A11). It is loaded
@@ -214,29 +219,37 @@ impl Stream<'_> {
             ..BatchAnswer::default()
         };
         match verdicts {
-            Ok(verdicts) => {
+            Ok((verdicts, mut room)) => {
                 let recipients = verdicts.first().map_or(0, |verdicts| verdicts.recipients);
                 self.services.streams.answered(recipients);
                 self.totals.add(&verdicts, &answer);
                 let reasons = self.asked.reasons;
                 let answers = verdicts.into_iter().map(|it| scope_answer(it, reasons));
                 answer.scopes = answers.collect();
+                let kib = answer.encoded_len() / 1_024 + 1;
+                // What the batch took beyond its answer is free again.
+                let room = room.split(kib.min(room.num_permits()));
+                (answer, room)
             }
             Err((code, field, message)) => {
                 self.totals.refuse();
                 answer.error =
                     Some(BatchError { code: code.into(), message, field: field.to_owned() });
+                (answer, None)
             }
         }
-        answer
     }
 
-    fn decide(&mut self, view: &View, batch: RecipientBatch) -> Result<Vec<Verdicts>, Refused> {
+    fn decide(
+        &mut self,
+        view: &View,
+        batch: RecipientBatch,
+    ) -> Result<(Vec<Verdicts>, OwnedSemaphorePermit), Refused> {
         let scopes = self.asked.scopes.len();
         let (field, count) = self.check_columns(&batch)?;
         self.check_answer(&batch, field, count)?;
-        let _room = reserve(self.services, &batch, count, scopes)?;
-        if count * scopes > caps::LONG_BATCH {
+        let room = reserve(self.services, &batch, count, scopes)?;
+        let verdicts = if count * scopes > caps::LONG_BATCH {
             tokio::task::block_in_place(|| {
                 let verdicts = self.filter(view, &batch);
                 self.session.shrink();
@@ -244,7 +257,8 @@ impl Stream<'_> {
             })
         } else {
             self.filter(view, &batch)
-        }
+        };
+        Ok((verdicts?, room))
     }
 
     /// Checks that at most one column is filled, that it fits the kind, and
@@ -358,17 +372,17 @@ impl Stream<'_> {
 }
 
 /// Reserves memory for a batch: its bytes, and what it expands to.
-fn reserve<'s>(
-    services: &'s Services,
+fn reserve(
+    services: &Services,
     batch: &RecipientBatch,
     count: usize,
     scopes: usize,
-) -> Result<tokio::sync::SemaphorePermit<'s>, Refused> {
+) -> Result<OwnedSemaphorePermit, Refused> {
     // Once: an ID, a fingerprint, the refused columns. In each scope: a reason
     // and a bit, or two bytes of the permitted bitmap and its containers.
     let bytes = batch.lines.len() + batch.roaring.len() * (1 + scopes) + count * (48 + 4 * scopes);
     let permits = u32::try_from(bytes / 1_024 + 1).unwrap_or(u32::MAX);
-    services.room.try_acquire_many(permits).map_err(|_| {
+    Arc::clone(&services.room).try_acquire_many_owned(permits).map_err(|_| {
         let what = "the server filters as much as its memory allows; send the batch again later";
         (BatchErrorCode::Overloaded, "", what.to_owned())
     })

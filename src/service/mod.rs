@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod answered;
 mod audited;
 mod check;
 mod consent;
@@ -59,7 +60,7 @@ pub struct Services {
     pub reader: Reader,
     /// The filter streams that are open.
     pub streams: Arc<Streams>,
-    /// Room for batches being filtered, in KiB.
+    /// Room for batches being filtered and for answers that wait, in KiB.
     pub room: Arc<Semaphore>,
     /// Room for counts.
     pub reaches: Arc<Semaphore>,

@@ -6,8 +6,8 @@ use sendgate::{
     caps::{self, Limits},
     client::Client,
     proto::v1::{
-        AnswerForm, ContactKind, FilterRequest, GetStatisticsRequest, RecordRequest, WatchRequest,
-        filter_request,
+        AnswerForm, BatchErrorCode, ContactKind, FilterRequest, GetStatisticsRequest,
+        RecordRequest, WatchRequest, filter_request,
     },
 };
 use tokio::{
@@ -168,6 +168,45 @@ async fn messages_that_never_come_whole_are_capped_together() {
     }
     others_are_served(&server).await;
     raw.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_wait_for_a_reader_take_room_until_it_leaves() {
+    // A full batch with reasons needs 13 MiB, and its answer keeps 0.3 of them.
+    let limits = Limits { filter_kib: 14_000, ..Limits::default() };
+    let server = TestServer::limited(limits).await;
+    let full = phones(1, &vec![PHONE; caps::BATCH_RECIPIENTS]);
+    let mut other = Asking::open_bare(server.filter()).await;
+    other.send(asked()).await;
+    assert!(other.ask(full.clone()).await.error.is_none(), "there is room for one");
+
+    let mut raw = Raw::with_settings(server.address(), &[(4, 0)]).await;
+    raw.acknowledge().await;
+    let batch = FilterRequest { message: Some(filter_request::Message::Batch(full.clone())) };
+    let batch = message(&batch);
+    raw.send(&frame(HEADERS, END_HEADERS, 1, &call(FILTER))).await.unwrap();
+    let options = message(&FilterRequest { message: Some(asked()) });
+    raw.send(&frame(DATA, 0, 1, &options)).await.unwrap();
+    // More would not fit the stream's window, which is not opened for it.
+    for piece in batch.repeat(6).chunks(16 << 10) {
+        if raw.send(&frame(DATA, 0, 1, piece)).await.is_err() {
+            break;
+        }
+    }
+    let refused = async |other: &mut Asking| {
+        let answer = other.ask(full.clone()).await;
+        answer.error.is_some_and(|error| error.code() == BatchErrorCode::Overloaded)
+    };
+    let begun = Instant::now();
+    while !refused(&mut other).await {
+        assert!(begun.elapsed() < LONG, "answers that nobody reads take no room");
+    }
+    drop(raw);
+    let begun = Instant::now();
+    while refused(&mut other).await {
+        assert!(begun.elapsed() < LONG, "the room is not given back");
+        sleep(MS(20)).await;
+    }
 }
 
 /// Whether the other side closes within this time, whatever it says before.

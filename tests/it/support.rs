@@ -22,7 +22,12 @@ use sendgate::{
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming, transport::Channel};
+use tonic::{
+    Status, Streaming,
+    client::GrpcService,
+    codegen::{Body, Bytes, StdError},
+    transport::Channel,
+};
 
 use crate::damage::{await_head, copy};
 
@@ -225,7 +230,11 @@ impl Asking {
     }
 
     /// Opens a stream and sends nothing.
-    pub async fn open_bare(mut client: FilterServiceClient<Channel>) -> Self {
+    pub async fn open_bare<S>(mut client: FilterServiceClient<S>) -> Self
+    where
+        S: GrpcService<tonic::body::Body, Error: Into<StdError>>,
+        S::ResponseBody: Body<Data = Bytes, Error: Into<StdError> + Send> + Send + 'static,
+    {
         let (requests, stream) = mpsc::channel(4);
         let answers = client.filter(ReceiverStream::new(stream)).await.unwrap().into_inner();
         Self { requests, answers }
