@@ -30,14 +30,18 @@ impl Memory {
     #[must_use]
     pub fn of_this_process() -> Self {
         let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
-        let space = address_space(&read(Path::new("/proc/self/limits")));
+        let limits = read(Path::new("/proc/self/limits"));
         let group = limit_files(&read(Path::new("/proc/self/cgroup")))
             .iter()
             .filter_map(|path| read(path).trim().parse().ok())
             .min();
-        let space = space.map(|bytes| Bound { bytes, counts: "VmSize:" });
-        let group = group.map(|bytes| Bound { bytes, counts: "VmRSS:" });
-        let bounds = [space, group].into_iter().flatten();
+        let bounds = [
+            (limit(&limits, "Max address space"), "VmSize:"),
+            (limit(&limits, "Max data size"), "VmData:"),
+            (group, "VmRSS:"),
+        ];
+        let bounds =
+            bounds.into_iter().filter_map(|(bytes, counts)| Some(Bound { bytes: bytes?, counts }));
         Self { bounds: bounds.filter(|bound| bound.bytes < UNBOUNDED).collect() }
     }
 
@@ -60,9 +64,9 @@ impl Memory {
     }
 }
 
-/// The bound of the address space (`ulimit -v`), of `/proc/self/limits`.
-fn address_space(limits: &str) -> Option<u64> {
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
+/// A bound of `/proc/self/limits`, which `ulimit` sets.
+fn limit(limits: &str, name: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
@@ -91,11 +95,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_address_space_is_read_or_unlimited() {
-        let limits = "Max processes 7 7 processes\nMax address space  1048576  2097152  bytes\n";
-        assert_eq!(address_space(limits), Some(1_048_576));
-        assert_eq!(address_space("Max address space unlimited unlimited bytes"), None);
-        assert_eq!(address_space(""), None);
+    fn a_limit_is_read_by_its_name_or_unlimited() {
+        let limits = "Max data size  7  8  bytes\nMax address space  1048576  2097152  bytes\n";
+        assert_eq!(limit(limits, "Max address space"), Some(1_048_576));
+        assert_eq!(limit(limits, "Max data size"), Some(7));
+        assert_eq!(limit("Max data size unlimited unlimited bytes", "Max data size"), None);
+        assert_eq!(limit("", "Max data size"), None);
     }
 
     #[test]

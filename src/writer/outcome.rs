@@ -97,7 +97,7 @@ impl fmt::Display for WriteError {
             Self::Busy => formatter.write_str("too many writes are waiting; try again"),
             Self::Memory => formatter.write_str(
                 "the server has too little memory left to take this; nothing was written. Give it \
-                 more (ulimit -v, the cgroup's limit) and start it again",
+                 more (ulimit, the cgroup's limit) and start it again",
             ),
             Self::Stopped => formatter.write_str("the server is stopping; nothing was written"),
             Self::OutcomeUnknown => formatter.write_str(

@@ -90,7 +90,7 @@ async fn a_giant_import_stays_below_a_bound_and_others_are_served() {
 
 /// What the system allows: what a server takes at rest, the reserve that it
 /// keeps, and room for some rounds of imports.
-const ALLOWED_KIB: u64 = 1_500_000;
+const ALLOWED_KIB: u64 = 480_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_import_that_memory_may_not_hold_is_refused_and_others_are_served() {
@@ -187,9 +187,9 @@ async fn a_server_that_gets_no_memory_loses_nothing() {
         let load = Load::start(people, &channel, &told, &mut campaign.random);
         tokio::time::sleep(Duration::from_millis(100)).await;
         // From now on there is next to nothing more to be had.
-        let space = kib(&process, "VmSize:") * 1_024 + campaign.random.random_range(0..4 << 20);
+        let space = kib(&process, "VmData:") * 1_024 + campaign.random.random_range(0..4 << 20);
         let mut withhold = Command::new("prlimit");
-        withhold.arg(format!("--pid={}", process.id())).arg(format!("--as={space}"));
+        withhold.arg(format!("--pid={}", process.id())).arg(format!("--data={space}"));
         assert!(withhold.status().expect("prlimit of util-linux").success());
         // What is only tried out takes memory too, and leaves nothing behind.
         for from in 0..IMPORTS {
@@ -210,11 +210,11 @@ async fn a_server_that_gets_no_memory_loses_nothing() {
     campaign.note(format!("{ended} ended by themselves, the others went on"));
 }
 
-/// The binary with this much address space.
+/// The binary with this much memory of its own.
 fn limited(kib: u64) -> Command {
     let mut command = Command::new("sh");
     command
-        .args(["-c", "ulimit -v \"$0\" && exec \"$@\"", &kib.to_string()])
+        .args(["-c", "ulimit -d \"$0\" && exec \"$@\"", &kib.to_string()])
         .arg(sendgate().get_program())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
