@@ -128,6 +128,9 @@ impl Services {
             if is_last {
                 return Ok(());
             }
+            // A reader who keeps up is never waited for; whoever may interrupt
+            // gets a turn all the same.
+            tokio::task::yield_now().await;
         }
     }
 }

@@ -105,6 +105,9 @@ impl Services {
             if watched.until.is_some_and(|until| watched.next > until) {
                 return Ok(());
             }
+            // A reader who keeps up is never waited for; whoever may interrupt
+            // gets a turn all the same.
+            tokio::task::yield_now().await;
         }
     }
 

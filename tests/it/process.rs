@@ -43,7 +43,14 @@ pub fn start(arguments: &[&OsStr]) -> Child {
 
 /// Runs a command to its end with this on standard input.
 pub fn run(arguments: &[&OsStr], input: &[u8]) -> Output {
-    let mut child = sendgate().args(arguments).stdin(Stdio::piped()).spawn().unwrap();
+    run_with(&[], arguments, input)
+}
+
+/// As [`run`], with these variables in the environment.
+pub fn run_with(variables: &[(&str, &str)], arguments: &[&OsStr], input: &[u8]) -> Output {
+    let mut command = sendgate();
+    command.args(arguments).envs(variables.iter().copied());
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
     // On a thread, so that neither side waits for the other with a full pipe.

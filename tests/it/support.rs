@@ -116,10 +116,14 @@ impl TestServer {
         self.server.as_ref().unwrap().address()
     }
 
+    /// Where it listens, as a client wants it.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
     /// A connection of its own, where [`channel`](Self::channel) shares one.
     pub async fn connect(&self) -> Channel {
-        let address = self.address();
-        Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
+        Channel::from_shared(self.endpoint()).unwrap().connect().await.unwrap()
     }
 }
 

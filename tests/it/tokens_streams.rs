@@ -1,0 +1,280 @@
+//! Streams whose token ends while they are open, busy or idle (F17).
+
+use std::time::{Duration, Instant};
+
+use sendgate::{
+    proto::v1::{
+        AnswerForm, ContactKind, CreateTokenRequest, ExportRequest, ExportSelection, FilterRequest,
+        FilterResponse, ImportItem, ImportRequest, ImportResponse, Reason, RecipientType,
+        RecordRequest, WatchRequest, WatchResponse, consent_service_client::ConsentServiceClient,
+        filter_request, filter_response, import_item,
+    },
+    tokens::Token,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status, Streaming, transport::Channel};
+
+use crate::{
+    support::{HOUR, START, TestServer, options, phones, scope, withdrawal},
+    tokens::{ADMIN, FILTER, Guarded, KNOWN, RECORD, UNKNOWN, of, reason, request},
+};
+
+const PHONE: u64 = 905_321_234_567;
+
+/// Streams of every kind that stay open, under one token.
+struct Open {
+    batches: mpsc::Sender<FilterRequest>,
+    answers: Streaming<FilterResponse>,
+    chunks: mpsc::Sender<ImportRequest>,
+    acknowledged: Streaming<ImportResponse>,
+    events: Streaming<WatchResponse>,
+}
+
+impl Open {
+    /// Opens each, and has it work once.
+    async fn under(guarded: &Guarded, token: &Token) -> Self {
+        let client = guarded.client(Some(token)).await;
+        let (batches, stream) = mpsc::channel(4);
+        let answers = client.filter_service().filter(ReceiverStream::new(stream)).await.unwrap();
+        let (chunks, stream) = mpsc::channel(4);
+        let acknowledged = client.consent_service().import(ReceiverStream::new(stream)).await;
+        let watch = WatchRequest { brand: "main".to_owned(), ..WatchRequest::default() };
+        let events = client.consent_service().watch(watch).await.unwrap().into_inner();
+        let mut open = Self {
+            batches,
+            answers: answers.into_inner(),
+            chunks,
+            acknowledged: acknowledged.unwrap().into_inner(),
+            events,
+        };
+        let asked = options(ContactKind::Phone, "sms", AnswerForm::Reasons);
+        open.send(filter_request::Message::Options(asked)).await;
+        open.send(filter_request::Message::Batch(phones(1, &[PHONE]))).await;
+        assert!(open.answers.message().await.unwrap().is_some());
+        open.import(UNKNOWN).await;
+        assert_eq!(open.acknowledged.message().await.unwrap().unwrap().done, 1);
+        assert!(open.events.message().await.unwrap().is_some());
+        open
+    }
+
+    async fn send(&self, message: filter_request::Message) {
+        drop(self.batches.send(FilterRequest { message: Some(message) }).await);
+    }
+
+    async fn import(&self, address: &str) {
+        let change = Some(import_item::Change::Consent(of("main", address)));
+        let items = vec![ImportItem { change }];
+        drop(self.chunks.send(ImportRequest { items, dry_run: false }).await);
+    }
+
+    /// Waits until each has ended by itself.
+    async fn ended(mut self) -> [Status; 3] {
+        let begun = Instant::now();
+        let ended = async {
+            let filter = end(&mut self.answers).await;
+            let import = end(&mut self.acknowledged).await;
+            [filter, import, end(&mut self.events).await]
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(20), ended).await;
+        ended.unwrap_or_else(|_| panic!("a stream went on for {:?}", begun.elapsed()))
+    }
+}
+
+/// The error that ends a stream; what was on its way before is read first.
+async fn end<T: std::fmt::Debug>(stream: &mut Streaming<T>) -> Status {
+    loop {
+        match stream.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("the stream ended as if it were whole"),
+            Err(status) => return status,
+        }
+    }
+}
+
+fn assert_all(ended: &[Status], expected: &str) {
+    for status in ended {
+        assert_eq!(status.code(), Code::Unauthenticated, "{status}");
+        assert_eq!(reason(status), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_streams_end_when_their_token_is_revoked_and_others_go_on() {
+    let guarded = Guarded::start().await;
+    let roles = [FILTER, RECORD, ADMIN];
+    let revoked = guarded.create("revoked", &["main"], &roles).await;
+    let kept = guarded.create("kept", &["main"], &roles).await;
+    let open = Open::under(&guarded, &revoked).await;
+    let mut other = Open::under(&guarded, &kept).await;
+    guarded.revoke("revoked").await;
+    assert_all(&open.ended().await, "TOKEN_REVOKED");
+
+    other.send(filter_request::Message::Batch(phones(2, &[PHONE]))).await;
+    assert!(other.answers.message().await.unwrap().is_some());
+    // Each end is a denial, and the filter stream has told what it answered.
+    assert_eq!(guarded.rows_once("denied", 3).await.len(), 3);
+    let row = &guarded.rows_once("filter", 1).await[0];
+    assert_eq!((&row["token"], &row["outcome"]), (&"revoked".into(), &"Unauthenticated".into()));
+    assert_eq!(row["scopes"][0]["recipients"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_after_a_revocation_is_neither_answered_nor_recorded() {
+    let guarded = Guarded::start().await;
+    for round in 0..20 {
+        let name = format!("t{round}");
+        let token = guarded.create(&name, &["main"], &[FILTER, RECORD, ADMIN]).await;
+        let mut open = Open::under(&guarded, &token).await;
+        guarded.revoke(&name).await;
+        // The revocation is acknowledged: not one batch more.
+        open.send(filter_request::Message::Batch(phones(2, &[PHONE]))).await;
+        open.import("+905321239999").await;
+        let status = open.answers.message().await.unwrap_err();
+        assert_eq!(reason(&status), "TOKEN_REVOKED");
+        let status = open.acknowledged.message().await.unwrap_err();
+        assert_eq!(reason(&status), "TOKEN_REVOKED");
+    }
+    let filter = guarded.create("asks", &["main"], &[FILTER]).await;
+    let mut filter = guarded.client(Some(&filter)).await.filter_service();
+    let verdict = filter.check(crate::tokens::check("main", "+905321239999")).await.unwrap();
+    assert_eq!(verdict.into_inner().reason(), Reason::NoConsent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_streams_end_when_the_time_of_their_token_is_over() {
+    let guarded = Guarded::start().await;
+    let brief = CreateTokenRequest {
+        expires_at_ms: Some(START + HOUR),
+        ..request("brief", &["main"], &[FILTER, RECORD, ADMIN])
+    };
+    let token = guarded.create_as(brief).await.unwrap();
+    let open = Open::under(&guarded, &token).await;
+    guarded.server.set_clock(START + HOUR);
+    assert_all(&open.ended().await, "TOKEN_EXPIRED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_of_before_the_first_token_end_with_it() {
+    let server = TestServer::start().await;
+    let watch = WatchRequest { brand: "*".to_owned(), ..WatchRequest::default() };
+    let mut events = server.consent().watch(watch).await.unwrap().into_inner();
+    events.message().await.unwrap();
+    server.admin().create_token(request("boss", &["*"], &[ADMIN])).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(20), end(&mut events)).await.unwrap();
+    assert_eq!(reason(&ended), "TOKEN_REVOKED");
+}
+
+/// The reader stops reading, so that the export waits for it with most of its
+/// contacts still to come.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_ends_when_its_token_is_revoked() {
+    const CONTACTS: u64 = 200_000;
+    let guarded = Guarded::start().await;
+    let token = guarded.create("office", &["main"], &[ADMIN, RECORD]).await;
+    let client = guarded.client(Some(&token)).await;
+    let item = |at: u64| ImportItem {
+        change: Some(import_item::Change::Consent(of("main", &format!("+90533{at:07}")))),
+    };
+    let numbers: Vec<u64> = (0..CONTACTS).collect();
+    let chunks: Vec<ImportRequest> = numbers
+        .chunks(sendgate::caps::IMPORT_ITEMS)
+        .map(|chunk| ImportRequest {
+            items: chunk.iter().map(|at| item(*at)).collect(),
+            dry_run: false,
+        })
+        .collect();
+    let mut done = client.consent_service().import(tokio_stream::iter(chunks)).await.unwrap();
+    while done.get_mut().message().await.unwrap().is_some() {}
+
+    let export = ExportRequest {
+        brand: "main".to_owned(),
+        scope: Some(scope(RecipientType::Individual, "sms", "marketing")),
+        contact_kind: ContactKind::Phone.into(),
+        selection: ExportSelection::Permitted.into(),
+        asked_by: None,
+    };
+    // The protocol's own small windows: little is on its way unread.
+    let channel = Channel::from_shared(guarded.server.endpoint()).unwrap();
+    let channel = channel.initial_stream_window_size(65_535).initial_connection_window_size(65_535);
+    let mut consent = ConsentServiceClient::new(channel.connect().await.unwrap());
+    let mut asked = tonic::Request::new(export);
+    let bearer = format!("bearer {}", token.expose()).parse().unwrap();
+    asked.metadata_mut().insert("authorization", bearer);
+    let mut contacts = consent.export(asked).await.unwrap().into_inner();
+    let first = contacts.message().await.unwrap().unwrap().contacts.len() as u64;
+    guarded.revoke("office").await;
+    let mut given = first;
+    let status = loop {
+        match contacts.message().await {
+            Ok(None) => panic!("the export seemed whole, with {given}, first {first}"),
+            Ok(Some(part)) => given += part.contacts.len() as u64,
+            Err(status) => break status,
+        }
+    };
+    assert_all(&[status], "TOKEN_REVOKED");
+    assert!(given < CONTACTS, "all {given} were given out");
+    let rows = guarded.rows_once("export", 2).await;
+    assert_eq!(rows[1]["outcome"], "Unauthenticated");
+    assert_eq!(rows[1]["asked_by"]["token"], "office");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_stream_tells_what_it_answered_once_it_has_ended() {
+    let guarded = Guarded::start().await;
+    let token = guarded.create("gateway", &["main"], &[FILTER, RECORD]).await;
+    let client = guarded.client(Some(&token)).await;
+    let (batches, stream) = mpsc::channel(4);
+    let mut answers =
+        client.filter_service().filter(ReceiverStream::new(stream)).await.unwrap().into_inner();
+    let send =
+        async |message| batches.send(FilterRequest { message: Some(message) }).await.unwrap();
+    let asked = options(ContactKind::Phone, "sms", AnswerForm::Reasons);
+    send(filter_request::Message::Options(asked)).await;
+    send(filter_request::Message::Batch(phones(1, &[PHONE, PHONE + 1, 5]))).await;
+    let answer = async |answers: &mut Streaming<FilterResponse>| match answers
+        .message()
+        .await
+        .unwrap()
+        .unwrap()
+        .message
+        .unwrap()
+    {
+        filter_response::Message::Answer(answer) => answer.revision.unwrap(),
+        filter_response::Message::Summary(_) => panic!("too early"),
+    };
+    let first = answer(&mut answers).await;
+    let events = vec![withdrawal(KNOWN, "sms", "marketing", START)];
+    client.consent_service().record(RecordRequest { events }).await.unwrap();
+    send(filter_request::Message::Batch(phones(2, &[PHONE]))).await;
+    let last = answer(&mut answers).await;
+    drop(batches);
+    assert!(answers.message().await.unwrap().is_some());
+    assert!(answers.message().await.unwrap().is_none());
+
+    let [row] = &guarded.rows_once("filter", 1).await[..] else { panic!("one row is due") };
+    let expected = serde_json::json!({
+        "time": "2026-01-01T00:00:00Z",
+        "event": "filter",
+        "token": "gateway",
+        "peer": row["peer"],
+        "brand": "main",
+        "outcome": "ended",
+        "batches": 2,
+        "refused_batches": 0,
+        "scopes": [{
+            "scope": "individual/sms/marketing",
+            "recipients": 4,
+            "permitted": 1,
+            "reasons": {
+                "PERMITTED": 1, "INVALID_RECIPIENT": 1, "OPTED_OUT": 1, "NO_CONSENT": 1,
+            },
+        }],
+        "epoch": first.epoch,
+        "first_revision": first.revision,
+        "last_revision": last.revision,
+        "policy_versions": ["brands"],
+    });
+    assert_eq!(row, &expected);
+    assert!(row["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
+}
