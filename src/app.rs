@@ -95,6 +95,7 @@ pub struct Server {
     revision: u64,
     tls: Option<Arc<Tls>>,
     stopping: watch::Sender<bool>,
+    cutting: watch::Sender<bool>,
     stop: oneshot::Sender<()>,
     heads: Arc<Heads>,
     /// Aborted when dropped: it must not keep the store open.
@@ -146,6 +147,7 @@ impl Server {
         heads.record("start")?;
         tell_tokens(&tokens, &audit)?;
         let (stopping, is_stopping) = watch::channel(false);
+        let (cutting, is_cutting) = watch::channel(false);
         let services = Services {
             published,
             writer: writer.handle(),
@@ -158,6 +160,7 @@ impl Server {
             audit,
             tokens: Arc::clone(&tokens),
             stopping: is_stopping,
+            cutting: is_cutting,
         };
         let (health, health_service) = tonic_health::server::health_reporter();
         let mut routes = services.routes().map_err(|error| AppError::Start(error.to_string()))?;
@@ -181,6 +184,7 @@ impl Server {
             revision,
             tls,
             stopping,
+            cutting,
             stop,
             heads,
             ticking,
@@ -229,9 +233,12 @@ impl Server {
         let _ = self.stop.send(());
         let mut transport = self.transport;
         // After a failed write there is nothing to wait for (A10).
-        if failed || tokio::time::timeout(caps::DRAIN, &mut transport).await.is_err() {
-            transport.abort();
+        if !failed && tokio::time::timeout(caps::DRAIN, &mut transport).await.is_err() {
+            // What clients still keep open ends now, and the audit log is told.
+            self.cutting.send_replace(true);
+            drop(tokio::time::timeout(caps::CUT, &mut transport).await);
         }
+        transport.abort();
         let writer = self.writer;
         // Joining a thread waits; not on a thread that serves others.
         let heads = self.heads;

@@ -177,6 +177,8 @@ pub const TLS_RELOAD: Duration = Duration::from_secs(10);
 pub const TLS_WARNING: Duration = Duration::from_secs(14 * 86_400);
 /// Time for open streams to end after the server was asked to stop.
 pub const DRAIN: Duration = Duration::from_secs(10);
+/// Time for those that were cut off then to be told of in the audit log.
+pub const CUT: Duration = Duration::from_secs(1);
 
 /// The limits of connections and streams, which tests set lower.
 #[derive(Clone, Debug)]

@@ -186,8 +186,8 @@ pub(super) struct AdmittedStream<T> {
     services: Services,
     caller: Caller,
     messages: Streaming<T>,
-    /// Resolves when the caller's token is over.
-    over: Pin<Box<dyn Future<Output = Over> + Send>>,
+    /// Resolves when the stream must end whatever its client does.
+    interrupted: Pin<Box<dyn Future<Output = Status> + Send>>,
 }
 
 impl<T: Concerns> AdmittedStream<T> {
@@ -204,7 +204,7 @@ impl<T: Concerns> AdmittedStream<T> {
     pub async fn message(&mut self) -> Result<Option<T>, Status> {
         let message = tokio::select! {
             biased;
-            over = &mut self.over => return Err(self.services.over(&self.caller, over)),
+            interrupted = &mut self.interrupted => return Err(interrupted),
             message = self.messages.message() => message?,
         };
         // Whatever came meanwhile: what is read after a revocation is not answered.
@@ -239,12 +239,18 @@ impl Services {
         request: Request<Streaming<T>>,
     ) -> Result<AdmittedStream<T>, Status> {
         let caller = caller(&request)?;
-        let credential = Arc::clone(&caller.credential);
+        let (services, its) = (self.clone(), caller.clone());
+        let interrupted = async move {
+            tokio::select! {
+                over = its.credential.ended() => services.over(&its, over),
+                cut = services.cut_off() => cut,
+            }
+        };
         Ok(AdmittedStream {
             services: self.clone(),
             caller,
             messages: request.into_inner(),
-            over: Box::pin(async move { credential.ended().await }),
+            interrupted: Box::pin(interrupted),
         })
     }
 

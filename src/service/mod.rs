@@ -75,6 +75,8 @@ pub struct Services {
     /// Turns true when the server stops: streams without an end of their own
     /// must end then.
     pub stopping: Receiver<bool>,
+    /// Turns true when it has waited long enough: all streams must end then.
+    pub cutting: Receiver<bool>,
 }
 
 impl Services {

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
@@ -43,8 +43,17 @@ where
 impl Services {
     /// Returns once the server is asked to stop.
     pub(super) async fn stopped(&self) -> Status {
-        // An error means that the server is gone, which is the same.
-        drop(self.stopping.clone().wait_for(|stopping| *stopping).await);
-        status(Code::Unavailable, "STOPPING", "the server is stopping; ask again later")
+        turns_true(&self.stopping).await
     }
+
+    /// Returns once the server waits for nobody any more.
+    pub(super) async fn cut_off(&self) -> Status {
+        turns_true(&self.cutting).await
+    }
+}
+
+async fn turns_true(signal: &watch::Receiver<bool>) -> Status {
+    // An error means that the server is gone, which is the same.
+    drop(signal.clone().wait_for(|is_true| *is_true).await);
+    status(Code::Unavailable, "STOPPING", "the server is stopping; ask again later")
 }

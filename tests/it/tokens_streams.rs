@@ -278,3 +278,17 @@ async fn a_filter_stream_tells_what_it_answered_once_it_has_ended() {
     assert_eq!(row, &expected);
     assert!(row["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
 }
+
+/// Takes the ten seconds that a server waits for its streams.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_ends_streams_that_go_on_and_tells_of_them() {
+    let mut guarded = Guarded::start().await;
+    let token = guarded.create("gateway", &["main"], &[FILTER, RECORD, ADMIN]).await;
+    let mut open = Open::under(&guarded, &token).await;
+    guarded.server.stop().await;
+    for status in [end(&mut open.answers).await, end(&mut open.acknowledged).await] {
+        assert_eq!((status.code(), reason(&status)), (Code::Unavailable, "STOPPING".to_owned()));
+    }
+    let [row] = &guarded.rows("filter")[..] else { panic!("one row is due") };
+    assert_eq!((&row["outcome"], &row["batches"]), (&"Unavailable".into(), &1.into()));
+}
