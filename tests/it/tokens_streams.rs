@@ -291,4 +291,7 @@ async fn a_stop_ends_streams_that_go_on_and_tells_of_them() {
     }
     let [row] = &guarded.rows("filter")[..] else { panic!("one row is due") };
     assert_eq!((&row["outcome"], &row["batches"]), (&"Unavailable".into(), &1.into()));
+    // While the server lived: a process has no time for it afterwards.
+    let log = std::fs::read_to_string(guarded.server.folder.path().join("audit.jsonl")).unwrap();
+    assert!(log.lines().last().unwrap().contains("\"when\":\"stop\""), "{log}");
 }
