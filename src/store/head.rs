@@ -55,7 +55,7 @@ pub(super) fn read(folder: &Path) -> Result<Option<(u64, Head)>, StoreError> {
         .ok_or_else(|| StoreError::refused(format!("{} holds no readable head", path.display())))
 }
 
-fn encode(sequence: u64, head: &Head) -> Vec<u8> {
+pub(super) fn encode(sequence: u64, head: &Head) -> Vec<u8> {
     let mut slot = [
         &MAGIC[..],
         &sequence.to_le_bytes(),
@@ -69,7 +69,7 @@ fn encode(sequence: u64, head: &Head) -> Vec<u8> {
     slot
 }
 
-fn decode(slot: &[u8]) -> Option<(u64, Head)> {
+pub(super) fn decode(slot: &[u8]) -> Option<(u64, Head)> {
     let (body, _) = slot.split_at_checked(USED_BYTES)?;
     let (body, checksum) = body.split_last_chunk::<8>()?;
     let (magic, rest) = body.split_first_chunk::<8>()?;

@@ -6,6 +6,8 @@
 
 mod batch;
 mod checkpoint;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod decoders;
 mod error;
 mod event_row;
 mod head;

@@ -21,6 +21,7 @@ mod damage;
 mod describe;
 mod explain;
 mod export;
+mod fuzzing;
 mod history;
 mod hostile;
 mod http2_abuse;
