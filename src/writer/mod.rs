@@ -21,6 +21,7 @@ mod policy;
 mod publish;
 mod rectify;
 mod retention;
+mod sync;
 mod trial;
 mod work;
 
@@ -45,3 +46,5 @@ mod books_tests;
 mod checkpoint_tests;
 #[cfg(test)]
 mod due_tests;
+#[cfg(test)]
+mod publish_tests;

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-use tokio::sync::watch;
-
+use super::sync::{ArcSwap, watch};
 use crate::engine::view::View;
 
 /// The current view, and a way to wait for a later one.
@@ -30,6 +28,7 @@ impl Published {
     /// Replaces the view; only the writer does (A4).
     pub(super) fn publish(&self, view: View) {
         let revision = view.revision;
+        // Before anybody is told of it: whoever has waited loads it next.
         self.view.store(Arc::new(view));
         self.revision.send_if_modified(|current| {
             let newer = revision > *current;
