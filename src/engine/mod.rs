@@ -14,6 +14,8 @@ pub mod directory;
 mod directory_bucket;
 pub mod erased;
 mod explain;
+#[cfg(test)]
+pub mod faults;
 pub mod filter;
 pub mod lines;
 pub mod page;
@@ -24,11 +26,14 @@ pub mod plane;
 mod plane_edit;
 mod plane_leaf;
 mod plane_probe;
+mod plane_sum;
 mod prefetch;
 pub mod reach;
 pub mod recipients;
 pub mod seen;
 pub mod view;
+
+pub use plane_sum::Checked;
 
 #[cfg(test)]
 mod directory_tests;
@@ -36,5 +41,7 @@ mod directory_tests;
 mod filter_tests;
 #[cfg(test)]
 mod page_tests;
+#[cfg(test)]
+mod plane_sum_tests;
 #[cfg(test)]
 mod plane_tests;

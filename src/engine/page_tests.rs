@@ -54,7 +54,7 @@ fn values(count: usize, from: Option<u16>) -> BTreeSet<u16> {
 fn page(index: u64, values: &BTreeSet<u16>) -> Page {
     let mut page = Page::FREE;
     let changes: Vec<_> = values.iter().map(|&low| (index << 16 | u64::from(low), true)).collect();
-    assert_eq!(page.edit(index, &changes, &mut Scratch::default()), values.len() as i64);
+    assert_eq!(page.edit(index, &changes, &mut Scratch::default()).grown, values.len() as i64);
     page
 }
 
@@ -95,8 +95,8 @@ fn single_changes_cross_every_edge_both_ways() {
             let grown = if insert { values.insert(low) } else { values.remove(&low) };
             let sign = if insert { 1 } else { -1 };
             let change = [(7 << 16 | u64::from(low), insert)];
-            assert_eq!(page.edit(7, &change, &mut scratch), i64::from(grown) * sign);
-            assert_eq!(page.edit(7, &change, &mut scratch), 0, "a change repeated is none");
+            assert_eq!(page.edit(7, &change, &mut scratch).grown, i64::from(grown) * sign);
+            assert_eq!(page.edit(7, &change, &mut scratch).grown, 0, "a change repeated is none");
             if values.is_empty() {
                 assert!(page.is_free());
                 break;

@@ -39,6 +39,24 @@ impl Plane {
         editor.finish()
     }
 
+    /// The plane with other pages in the part of its table that holds the place `at`: those given,
+    /// which must belong there. All other parts stay as they are, sums included.
+    #[must_use]
+    pub fn with_part(&self, at: u64, pages: Vec<Page>) -> Plane {
+        let mut root = Arc::clone(&self.root);
+        if let Some((leaf, _, path)) = leaf_mut(&mut root, self.seed, at) {
+            leaf.leak();
+            *leaf = Leaf::with_room(pages.len());
+            for page in pages {
+                leaf.add_to_sum(page.sum());
+                leaf.insert(page, |page| path.fraction(page));
+            }
+        }
+        let plane = Plane { root, seed: self.seed, len: 0 };
+        let len = plane.pages().map(|(_, page)| page.len() as u64).sum();
+        if len == 0 { Plane::empty() } else { Plane { len, ..plane } }
+    }
+
     /// The plane of `pages`, by ascending unique page index: for loading what was stored.
     pub fn from_pages(pages: impl Iterator<Item = Page>) -> Plane {
         let mut editor = Editor::of(&Plane::empty());
@@ -51,7 +69,8 @@ impl Plane {
             editor.reserve(&chunk, |&(hash, _)| hash);
             for (hash, page) in chunk.drain(..) {
                 editor.len = editor.len.wrapping_add(page.len() as u64);
-                editor.add(hash, page);
+                let sum = page.sum();
+                editor.add(hash, page, sum);
             }
         }
         editor.finish()
@@ -141,30 +160,32 @@ impl Editor {
         let Some((leaf, fraction, path)) = leaf_mut(&mut self.root, self.seed, hash) else {
             return;
         };
-        let grown = if let Some(position) = leaf.position(fraction, index) {
+        let edited = if let Some(position) = leaf.position(fraction, index) {
             let page = leaf.page_mut(position);
-            let grown = page.edit(index, changes, &mut self.scratch);
+            let edited = page.edit(index, changes, &mut self.scratch);
             if page.is_free() {
                 leaf.remove(position, |page| path.fraction(page));
             }
-            grown
+            leaf.add_to_sum(edited.sum);
+            edited
         } else {
             let mut page = Page::FREE;
-            let grown = page.edit(index, changes, &mut self.scratch);
+            let edited = page.edit(index, changes, &mut self.scratch);
             if !page.is_free() {
-                self.add(hash, page);
+                self.add(hash, page, edited.sum);
             }
-            grown
+            edited
         };
-        self.len = self.len.wrapping_add_signed(grown);
+        self.len = self.len.wrapping_add_signed(edited.grown);
     }
 
-    /// Adds a page that is not there yet, and splits its branch if its leaf is crowded, unless the
+    /// Adds a page that is not there yet, whose members have this sum, and splits its branch if its leaf is crowded, unless the
     /// branch is nearly empty: more leaves would not help one leaf that is crowded among empty
     /// ones.
-    fn add(&mut self, hash: u64, page: Page) {
+    fn add(&mut self, hash: u64, page: Page, sum: u64) {
         let Some((leaf, _, path)) = leaf_mut(&mut self.root, self.seed, hash) else { return };
         leaf.insert(page, |page| path.fraction(page));
+        leaf.add_to_sum(sum);
         if leaf.len() > LEAF_MAX {
             let (at, _) = step(hash, self.root.len());
             let Some(branch) = self.root.get(at) else { return };
@@ -181,13 +202,21 @@ impl Editor {
         let Some(branch) = Arc::make_mut(&mut self.root).get_mut(at) else { return };
         let room = held(branch) / leaves * 5 / 4;
         let mut split: Vec<Leaf> = (0..leaves).map(|_| Leaf::with_room(room)).collect();
+        let mut unaccounted = branch.iter().fold(0, |sum: u64, leaf| sum.wrapping_add(leaf.sum()));
         for page in Arc::make_mut(branch).iter_mut().flat_map(Leaf::drain) {
+            let sum = page.sum();
+            unaccounted = unaccounted.wrapping_sub(sum);
             if let Some(leaf) = split.get_mut(path.leaf(&page).0) {
                 leaf.insert(page, |page| path.fraction(page));
+                leaf.add_to_sum(sum);
             }
         }
+        // Sums made of damaged pages would vouch for the damage: it must stay visible, in whichever
+        // leaf the pages are now. Where all is well this is 0.
+        split.iter_mut().for_each(|leaf| leaf.add_to_sum(unaccounted));
         *branch = split.into();
     }
+
     /// Doubles the root, as long as branches are longer than it, by halving each. Lengths are powers of two, so that no page moves:
     /// the first half of a branch's leaves is what the first half of its hashes leads to.
     fn lengthen(&mut self) {

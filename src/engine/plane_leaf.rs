@@ -49,6 +49,9 @@ impl Bucket {
 pub(super) struct Leaf {
     buckets: Arc<[Bucket]>,
     pages: usize,
+    /// The wrapping sum of what `plane_sum` makes of each member: kept up to date change by change
+    /// and never from the members as they stand, so that it tells when memory has changed them.
+    sum: u64,
 }
 
 /// The leaves of one part of the hash; as many as a power of two.
@@ -91,12 +94,28 @@ impl Leaf {
     /// A leaf without pages, roomy enough for `pages` of them.
     pub(super) fn with_room(pages: usize) -> Leaf {
         let len = pages.div_ceil(FULL).max(1);
-        Leaf { buckets: (0..len).map(|_| Bucket::FREE).collect(), pages: 0 }
+        Leaf { buckets: (0..len).map(|_| Bucket::FREE).collect(), pages: 0, sum: 0 }
     }
 
     /// Number of pages.
     pub(super) fn len(&self) -> usize {
         self.pages
+    }
+
+    /// The sum of the members.
+    pub(super) fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// Adds what changes of members add up to.
+    pub(super) fn add_to_sum(&mut self, change: u64) {
+        self.sum = self.sum.wrapping_add(change);
+    }
+
+    /// Keeps the pages in memory for good. One whose count or pointer was changed by the memory
+    /// itself would give back what is not its own.
+    pub(super) fn leak(&self) {
+        std::mem::forget(Arc::clone(&self.buckets));
     }
 
     /// The pages, in no particular order.
@@ -181,6 +200,7 @@ impl Leaf {
         if self.pages >= FULL * self.buckets.len() {
             // A quarter more room: most leaves are then between 0.6 and 0.75 full.
             let mut roomier = Leaf::with_room((self.pages + 1) * 5 / 4);
+            roomier.sum = self.sum;
             for page in self.drain() {
                 roomier.place(fraction_of(&page), page);
             }
