@@ -56,7 +56,7 @@ fn commit(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let books = recovery::open(folder.path(), Clock::System).unwrap();
     let brand = books.view.policy.brand("main").unwrap();
-    let published = Arc::new(Published::new(books.view.clone()));
+    let published = Arc::new(Published::of(&books));
     let limits = Limits {
         queued_tasks: caps::QUEUED_TASKS,
         queued_changes: caps::QUEUED_CHANGES,

@@ -131,7 +131,7 @@ impl Server {
 
         let revision = books.view.revision;
         let reader = Reader::new(Arc::clone(&books.store));
-        let published = Arc::new(Published::new(books.view.clone()));
+        let published = Arc::new(Published::of(&books));
         let queue = writer::Limits {
             queued_tasks: caps::QUEUED_TASKS,
             queued_changes: caps::QUEUED_CHANGES,
@@ -148,6 +148,7 @@ impl Server {
         tell_tokens(&tokens, &audit)?;
         let (stopping, is_stopping) = watch::channel(false);
         let (cutting, is_cutting) = watch::channel(false);
+        let (decided, restored) = (Arc::clone(&published), published.restoration());
         let services = Services {
             published,
             writer: writer.handle(),
@@ -165,10 +166,23 @@ impl Server {
         let (health, health_service) = tonic_health::server::health_reporter();
         let mut routes = services.routes().map_err(|error| AppError::Start(error.to_string()))?;
         routes.add_service(health_service);
-        set_health(&health, ServingStatus::Serving).await;
+        set_health(&health, &SERVICES, ServingStatus::Serving).await;
+        let mut ticking = JoinSet::new();
+        if restored.is_some_and(|restored| restored.is_undecided()) {
+            // It takes withdrawals, and filters nothing (A1).
+            tracing::warn!(
+                "the store was restored from a backup and filters nothing: replay what came after \
+                 it, then `sendgate restore accept`"
+            );
+            set_health(&health, &FILTERS, ServingStatus::NotServing).await;
+            let health = health.clone();
+            ticking.spawn(async move {
+                decided.decided().await;
+                set_health(&health, &FILTERS, ServingStatus::Serving).await;
+            });
+        }
 
         let (stop, stopped) = oneshot::channel();
-        let mut ticking = JoinSet::new();
         if let Some(tls) = &tls {
             ticking.spawn(Arc::clone(tls).keep(limits.tls_reload));
         }
@@ -224,9 +238,9 @@ impl Server {
     /// # Errors
     /// The writer had failed: [`AppError::Writer`].
     pub async fn stop(self) -> Result<(), AppError> {
-        set_health(&self.health, ServingStatus::NotServing).await;
-        let failed = *self.writer.ended().borrow();
         drop(self.ticking);
+        set_health(&self.health, &SERVICES, ServingStatus::NotServing).await;
+        let failed = *self.writer.ended().borrow();
         // Streams that would go on for ever end now.
         self.stopping.send_replace(true);
         // An error means that the transport has ended already.
@@ -318,10 +332,19 @@ async fn expire(tokens: Arc<Tokens>) {
     }
 }
 
-async fn set_health(health: &tonic_health::server::HealthReporter, status: ServingStatus) {
-    for service in
-        ["", "sendgate.v1.FilterService", "sendgate.v1.ConsentService", "sendgate.v1.AdminService"]
-    {
+/// What a client may ask the health of. The empty name is the whole server.
+const SERVICES: [&str; 4] =
+    ["", "sendgate.v1.FilterService", "sendgate.v1.ConsentService", "sendgate.v1.AdminService"];
+/// What is not healthy while a restored store waits for a decision: whoever
+/// asks about the whole server may be about to filter.
+const FILTERS: [&str; 2] = ["", "sendgate.v1.FilterService"];
+
+async fn set_health(
+    health: &tonic_health::server::HealthReporter,
+    services: &[&str],
+    status: ServingStatus,
+) {
+    for service in services {
         health.set_service_status(service, status).await;
     }
 }

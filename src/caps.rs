@@ -73,6 +73,11 @@ pub const MESSAGES_AHEAD: usize = 2;
 /// How long an export waits for its reader: a snapshot must not be kept for
 /// somebody who has stopped reading.
 pub const EXPORT_PATIENCE: Duration = Duration::from_secs(60);
+/// Bytes of a backup in one message.
+pub const BACKUP_BYTES: usize = 1 << 20;
+/// How long a backup waits for its reader: meanwhile the disk keeps files that
+/// are otherwise obsolete.
+pub const BACKUP_PATIENCE: Duration = Duration::from_secs(60);
 /// Watch streams at once.
 pub const WATCHES: usize = 64;
 /// Events that a watch looks at before it says how far it has come: a few ms.
@@ -244,6 +249,7 @@ const _: () = {
     // As many tokens as there may be, with a brand each, fit in their file; and
     // so does what a list of them says, in a message.
     assert!(TOKENS as u64 * 1_024 < TOKENS_FILE_BYTES);
+    assert!(BACKUP_BYTES + 1_024 < MESSAGE_BYTES);
     // Events and the rest of an answer fit in a message.
     assert!(RECORDS_BYTES + (64 << 10) < MESSAGE_BYTES);
 };

@@ -43,7 +43,7 @@ const ADDRESSES_AT_ONCE: usize = 4 << 20;
 /// # Errors
 /// The store is refused; the error says why.
 pub fn open(folder: &Path, clock: Clock) -> Result<Books, StoreError> {
-    let Opened { store, tip, checkpoint, policy_revision } = Store::open(folder)?;
+    let Opened { store, tip, checkpoint, policy_revision, restored } = Store::open(folder)?;
     let is_new = policy_revision.is_none();
     let (policy, policy_revision) = match policy_revision {
         Some(revision) => (read_policy(&store, revision)?, revision),
@@ -90,6 +90,10 @@ pub fn open(folder: &Path, clock: Clock) -> Result<Books, StoreError> {
         next_end: None,
         due: Due::default(),
         retention: Retention::default(),
+        restored,
+        doubts: Arc::default(),
+        mended: Vec::new(),
+        scrubbed: Arc::default(),
         clock,
     };
     load_pages(&mut books, &checkpoint)?;

@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use self::denials::Denials;
 pub use self::row::{
-    Act, Answered, AnsweredScope, Asker, Denial, FilterStream, Head, LeftOut, Read, Row,
+    Act, Answered, AnsweredScope, Asker, Denial, FilterStream, Head, LeftOut, Read, Restore, Row,
     TokensInForce,
 };
 use crate::clock::Clock;

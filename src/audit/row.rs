@@ -29,6 +29,12 @@ pub enum Row {
     Purge(Act),
     /// Changed pages were written to disk.
     Checkpoint(Act),
+    /// A backup was taken.
+    Backup(Act),
+    /// The store was made of a backup: the first row of its log.
+    Restore(Restore),
+    /// Somebody decided on what a restored store has lost.
+    AcceptRestore(Act),
     /// A token was created.
     CreateToken(Act),
     /// A token was revoked.
@@ -56,6 +62,19 @@ pub struct Head {
     pub revision: u64,
     /// The chain up to it, in hexadecimal.
     pub chain: String,
+}
+
+/// Where a restored store comes from.
+#[derive(Clone, Debug, Serialize)]
+pub struct Restore {
+    /// The epoch of the store that the backup was taken of.
+    pub former_epoch: String,
+    /// The last revision of it in the backup.
+    pub former_revision: u64,
+    /// The chain up to it, in hexadecimal.
+    pub chain: String,
+    /// The epoch of the restored store.
+    pub epoch: String,
 }
 
 /// Somebody who asks.

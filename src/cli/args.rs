@@ -155,6 +155,11 @@ impl FromStr for RevisionArg {
 }
 
 impl RevisionArg {
+    /// The revision; a number alone is meant of this epoch.
+    pub fn or_in_epoch(self, epoch: String) -> Revision {
+        Revision { epoch: self.epoch.unwrap_or(epoch), revision: self.revision }
+    }
+
     /// The revision; a number alone is meant of the server's present epoch.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::output::{enum_name, time};
 use crate::{
     formats::reason_name,
-    proto::v1::{Actor, Contact, LedgerRecord, StatedTime, ledger_record::Event},
+    proto::v1::{Actor, Contact, ErasureMark, LedgerRecord, StatedTime, ledger_record::Event},
 };
 
 /// An event in columns. A column that the event does not have is none.
@@ -40,6 +40,8 @@ pub struct LedgerRow {
     note: Option<String>,
     event_key: Option<String>,
     policy_version: Option<String>,
+    /// Of an erasure: fingerprint and mark, in hexadecimal.
+    erasure_marks: Option<String>,
     redacted_events: Option<u64>,
     rectification: Option<u64>,
     /// Whether retention took the proof.
@@ -57,6 +59,7 @@ impl LedgerRow {
             event: "ERASED_RECORD",
             rectification: Some(record.rectification).filter(|revision| *revision != 0),
             redacted: Some(true).filter(|_| record.redacted),
+            erasure_marks: said(marks(&record.erasure_marks)),
             ..Self::default()
         };
         if let Some(event) = record.event {
@@ -219,6 +222,13 @@ impl LedgerRow {
     }
 }
 
+fn marks(marks: &[ErasureMark]) -> String {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let pairs: Vec<String> =
+        marks.iter().map(|it| format!("{}:{}", hex(&it.fingerprint), hex(&it.mark))).collect();
+    pairs.join(" ")
+}
+
 /// Text that was given; none where it is empty.
 fn said(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
@@ -237,6 +247,7 @@ mod tests {
             event,
             rectification: 0,
             redacted: false,
+            erasure_marks: Vec::new(),
         })
     }
 

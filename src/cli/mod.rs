@@ -4,6 +4,7 @@
 //! output can be piped; `--json` is there where a program would read it.
 
 mod args;
+pub mod backup;
 mod check;
 mod completions;
 mod connect;
@@ -23,6 +24,7 @@ mod planes;
 mod policy;
 mod reach;
 mod record;
+pub mod restore;
 mod right;
 mod rights;
 pub mod serve;
@@ -76,6 +78,8 @@ enum Command {
     /// Make up data for trials
     #[command(subcommand)]
     Generate(generate::Command),
+    /// Make a store of a backup, or let it serve
+    Restore(restore::Args),
     /// Recompute everything from the events of a stopped server's store and compare
     Verify(verify::Args),
     /// Print completions for a shell
@@ -125,6 +129,11 @@ enum Question {
     /// Create, list and revoke the tokens that callers show
     #[command(subcommand)]
     Token(token::Command),
+    /// Copy a running server's ledger into a folder, or verify such a copy
+    Backup(backup::Args),
+    /// Stands in `Command`, beside what needs no server
+    #[command(skip)]
+    AcceptRestore(restore::AcceptArgs),
     /// Stands in `Command`, beside what needs no server
     #[command(skip)]
     Iys(iys::Question),
@@ -138,6 +147,14 @@ pub fn run() -> ExitCode {
     let outcome = match command {
         Command::Serve(args) => serve::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Restore(restore::Args {
+            command: Some(restore::Command::Accept(args)), ..
+        }) => ask(Question::AcceptRestore(args)),
+        Command::Restore(args) => restore::run(args),
+        Command::Ask(Question::Backup(backup::Args {
+            command: Some(backup::Command::Verify(args)),
+            ..
+        })) => backup::verify(&args),
         Command::Iys(iys::Command::Check(args)) => iys::check::run(&args),
         Command::Iys(iys::Command::Ask(question)) => ask(Question::Iys(question)),
         Command::Generate(command) => generate::run(&command),
@@ -178,6 +195,8 @@ fn ask(server: &connect::Args, question: Question) -> Result<ExitCode, Failure> 
             Question::Reach(args) => reach::run(&client, args).await,
             Question::Stats(args) => stats::run(&client, &args).await,
             Question::Token(command) => token::run(&client, command).await,
+            Question::Backup(args) => backup::run(&client, args).await,
+            Question::AcceptRestore(args) => restore::accept(&client, args).await,
             Question::Iys(question) => iys::run(&client, question).await,
         }
     };

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Failure, output, planes};
 use crate::{
     client::Client,
-    proto::v1::{GetStatisticsRequest, GetStatisticsResponse, PlaneStatistics},
+    proto::v1::{GetStatisticsRequest, GetStatisticsResponse, PlaneStatistics, RestoredFrom},
 };
 
 /// Arguments of `stats`.
@@ -48,9 +48,28 @@ fn print(statistics: &GetStatisticsResponse, every_plane: bool) -> Result<(), Fa
         ("filtered", output::count(statistics.recipients_filtered)),
         ("open streams", output::count(statistics.open_streams)),
         ("queued writes", output::count(statistics.queued_writes)),
+        (
+            "scrub",
+            format!(
+                "{} passes, {} pages checked, {} rebuilt",
+                output::count(statistics.scrub_passes),
+                output::count(statistics.scrubbed_pages),
+                output::count(statistics.rebuilt_pages)
+            ),
+        ),
     ];
     for (name, value) in rows {
         output::line(format!("{name:<14}{value}"))?;
+    }
+    if let Some(restored) = &statistics.restored {
+        let what = match (restored.replayed_to, restored.lost_since) {
+            (Some(revision), _) => format!("replayed to revision {revision}"),
+            (_, Some(revision)) => format!("lost since revision {revision}"),
+            (None, None) => "NOTHING IS FILTERED: nobody has decided on the loss".to_owned(),
+        };
+        let backup = output::revision(restored.backup.as_ref());
+        let time = output::time(restored.restored_time_ms);
+        output::line(format!("{:<14}from {backup}, at {time}; {what}", "restored"))?;
     }
     if !every_plane {
         for scope in planes::summarise(&statistics.planes) {
@@ -99,10 +118,24 @@ fn statistics_json(statistics: &GetStatisticsResponse) -> Value {
         "recipients_filtered": statistics.recipients_filtered,
         "open_streams": statistics.open_streams,
         "queued_writes": statistics.queued_writes,
+        "scrub_passes": statistics.scrub_passes,
+        "scrubbed_pages": statistics.scrubbed_pages,
+        "rebuilt_pages": statistics.rebuilt_pages,
+        "restored": statistics.restored.as_ref().map(restored_json),
         "scopes": planes::summarise(&statistics.planes)
             .iter()
             .map(planes::ScopeSummary::json)
             .collect::<Vec<_>>(),
         "planes": statistics.planes.iter().map(plane).collect::<Vec<_>>(),
+    })
+}
+
+fn restored_json(restored: &RestoredFrom) -> Value {
+    json!({
+        "backup": output::revision_json(restored.backup.as_ref()),
+        "restored_time": output::time(restored.restored_time_ms),
+        "replayed_to": restored.replayed_to,
+        "lost_since": restored.lost_since,
+        "filters": restored.replayed_to.is_some() || restored.lost_since.is_some(),
     })
 }

@@ -42,6 +42,7 @@ fn meaning(bytes: &[u8]) -> Meaning {
         Format::HubspotOptout => Meaning::HubspotOptout,
         Format::TwilioConsent => Meaning::TwilioConsent,
         Format::FtcDnc => Meaning::FtcDnc,
+        Format::Feed => Meaning::Feed(Default::default()),
         Format::Plain => panic!("never recognised"),
     }
 }
@@ -72,7 +73,7 @@ fn word(change: &Change) -> String {
             entry.contact.as_ref().unwrap().address,
             time(entry.since),
         ),
-        Change::Lift(_) => panic!("no file lifts"),
+        Change::Lift(_) | Change::Erasure(_) => panic!("only a change feed lifts and erases"),
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     Changes, Defaults, Meaning, Opened, Problem, Rows, Shape,
     cells::{Cells, column_name, read_header},
     elements::{Elements, JsonShape},
-    ftc_dnc, hubspot, iys_daily, iys_json, iys_upload, mailchimp, mailgun, plain,
+    feed, ftc_dnc, hubspot, iys_daily, iys_json, iys_upload, mailchimp, mailgun, plain,
     rows::Text,
     sendgate, sendgrid, ses, twilio,
 };
@@ -37,9 +37,11 @@ impl Meaning {
             Self::HubspotOptout => Form::Header(&hubspot::REQUIRED),
             Self::SesCsv => Form::Columns(&ses::COLUMNS),
             Self::FtcDnc => Form::Columns(&ftc_dnc::COLUMNS),
-            Self::IysJson(_) | Self::SendgateJson | Self::SesJson | Self::TwilioConsent => {
-                Form::Json
-            }
+            Self::IysJson(_)
+            | Self::SendgateJson
+            | Self::SesJson
+            | Self::TwilioConsent
+            | Self::Feed(_) => Form::Json,
             Self::Plain(_) => Form::Lines,
         }
     }
@@ -60,6 +62,7 @@ impl Meaning {
             Self::HubspotOptout => hubspot::changes(cells, defaults),
             Self::TwilioConsent => twilio::changes(text, defaults),
             Self::FtcDnc => ftc_dnc::changes(cells, defaults),
+            Self::Feed(policies) => feed::changes(text, policies),
             Self::Plain(status) => plain::changes(text, *status, defaults),
         }
     }

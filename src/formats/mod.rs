@@ -10,6 +10,7 @@ mod cells;
 mod elements;
 mod encoding;
 mod event;
+mod feed;
 mod ftc_dnc;
 mod hubspot;
 mod items;
@@ -76,6 +77,8 @@ pub enum Format {
     TwilioConsent,
     /// The national do-not-call list of the USA.
     FtcDnc,
+    /// The change feed of another server.
+    Feed,
     /// One address a line; what it means is said on the command line.
     Plain,
 }
@@ -98,6 +101,7 @@ impl Format {
             Self::HubspotOptout => "hubspot-optout",
             Self::TwilioConsent => "twilio-consent",
             Self::FtcDnc => "ftc-dnc",
+            Self::Feed => "feed",
             Self::Plain => "plain",
         }
     }
@@ -132,6 +136,9 @@ pub enum Meaning {
     TwilioConsent,
     /// Rows of the do-not-call list.
     FtcDnc,
+    /// Events of a change feed, with the versions of the policies that were
+    /// applied here.
+    Feed(BTreeSet<String>),
     /// Bare addresses that all mean the same.
     Plain(Status),
 }

@@ -3,8 +3,8 @@
 use std::io::BufRead;
 
 use super::{
-    Format, Opened, cells::column_name, elements::JsonShape, ftc_dnc, hubspot, iys_daily, iys_json,
-    iys_upload, mailchimp, mailgun, sendgate, sendgrid, ses, twilio,
+    Format, Opened, cells::column_name, elements::JsonShape, feed, ftc_dnc, hubspot, iys_daily,
+    iys_json, iys_upload, mailchimp, mailgun, sendgate, sendgrid, ses, twilio,
 };
 
 impl Format {
@@ -56,7 +56,9 @@ fn of_header(names: &[&str]) -> Option<Format> {
 
 fn of_object(object: &serde_json::Value) -> Option<Format> {
     let has = |name: &str| object.get(name).is_some();
-    if iys_json::is_object(has) {
+    if feed::is_object(has) {
+        Some(Format::Feed)
+    } else if iys_json::is_object(has) {
         Some(Format::IysJson)
     } else if ses::is_object(has) {
         Some(Format::SesJson)

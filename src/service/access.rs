@@ -7,12 +7,12 @@
 
 use crate::{
     proto::v1::{
-        ApplyPolicyRequest, CheckRequest, CheckpointRequest, CreateTokenRequest, DescribeRequest,
-        EraseRequest, ExplainRequest, ExportRequest, FilterRequest, GetPolicyRequest,
-        GetStatisticsRequest, HistoryRequest, ImportItem, ImportRequest, LiftRequest,
-        ListPoliciesRequest, ListTokensRequest, PurgeRequest, ReachRequest, RecordRequest,
-        RectifyRequest, RevokeTokenRequest, SuppressRequest, WatchRequest, filter_request,
-        import_item,
+        AcceptRestoreRequest, ApplyPolicyRequest, BackupRequest, CheckRequest, CheckpointRequest,
+        CreateTokenRequest, DescribeRequest, EraseRequest, ExplainRequest, ExportRequest,
+        FilterRequest, GetPolicyRequest, GetStatisticsRequest, HistoryRequest, ImportItem,
+        ImportRequest, LiftRequest, ListPoliciesRequest, ListTokensRequest, PurgeRequest,
+        ReachRequest, RecordRequest, RectifyRequest, RevokeTokenRequest, SuppressRequest,
+        WatchRequest, filter_request, import_item,
     },
     tokens::Role,
 };
@@ -32,7 +32,7 @@ const ADMIN: Option<Role> = Some(Role::Admin);
 
 /// Every method but those of the health service, which is open: whoever asks
 /// whether the server is up learns nothing else.
-pub(super) static METHODS: [Method; 25] = [
+pub(super) static METHODS: [Method; 27] = [
     of("sendgate.v1.FilterService/Filter", FILTER),
     of("sendgate.v1.FilterService/Check", FILTER),
     of("sendgate.v1.FilterService/Describe", FILTER),
@@ -53,6 +53,8 @@ pub(super) static METHODS: [Method; 25] = [
     of("sendgate.v1.AdminService/GetStatistics", ADMIN),
     of("sendgate.v1.AdminService/Checkpoint", ADMIN),
     of("sendgate.v1.AdminService/Purge", ADMIN),
+    of("sendgate.v1.AdminService/Backup", ADMIN),
+    of("sendgate.v1.AdminService/AcceptRestore", ADMIN),
     of("sendgate.v1.AdminService/CreateToken", ADMIN),
     of("sendgate.v1.AdminService/ListTokens", ADMIN),
     of("sendgate.v1.AdminService/RevokeToken", ADMIN),
@@ -89,6 +91,11 @@ pub(super) enum Concern<'a> {
 pub(super) trait Concerns {
     /// What it is about. No brand that it names may be left out.
     fn concern(&self) -> Concern<'_>;
+
+    /// A role that it needs beside that of its method.
+    fn further_role(&self) -> Option<Role> {
+        None
+    }
 }
 
 /// Requests about one brand.
@@ -131,6 +138,8 @@ concern_the_store!(
     GetStatisticsRequest,
     CheckpointRequest,
     PurgeRequest,
+    BackupRequest,
+    AcceptRestoreRequest,
     CreateTokenRequest,
     ListTokensRequest,
     RevokeTokenRequest
@@ -174,6 +183,12 @@ impl Concerns for ImportRequest {
         // An item without a change names no brand, and is rejected as such.
         items("items", self.items.iter().map(item_brand))
     }
+
+    fn further_role(&self) -> Option<Role> {
+        let erases =
+            |item: &ImportItem| matches!(item.change, Some(import_item::Change::Erasure(_)));
+        self.items.iter().any(erases).then_some(Role::Admin)
+    }
 }
 
 fn items<'a>(
@@ -188,5 +203,7 @@ fn item_brand(item: &ImportItem) -> Option<&str> {
         import_item::Change::Consent(event) => &event.brand,
         import_item::Change::Suppression(entry) => &entry.brand,
         import_item::Change::Lift(lift) => &lift.brand,
+        // Its marks say by fingerprint alone which brands they are of.
+        import_item::Change::Erasure(_) => "*",
     })
 }

@@ -5,9 +5,11 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{
     Services,
     audited::act,
+    backup::restored_from,
     convert,
     question::revision,
     status::{status, unreadable},
+    supervised::Stream,
 };
 use crate::{
     audit::{Act, Row},
@@ -118,7 +120,8 @@ impl AdminService for Services {
             Ok(Purged::InUse) => Err(status(
                 tonic::Code::FailedPrecondition,
                 "STORE_IN_USE",
-                "an export or another purge reads what would be purged: try again when it has ended",
+                "an export, a backup or another purge reads what would be purged: try again when \
+                 it has ended",
             )),
             Err(error) => {
                 tracing::error!(%error, "a purge failed");
@@ -129,6 +132,22 @@ impl AdminService for Services {
         self.audited_afterwards(&Row::Purge(row.with(purged.as_ref().copied())));
         let purged = revision(&view, purged?);
         Ok(Response::new(v1::PurgeResponse { revision: Some(purged) }))
+    }
+
+    type BackupStream = Stream<v1::BackupResponse>;
+
+    async fn backup(
+        &self,
+        request: Request<v1::BackupRequest>,
+    ) -> Result<Response<Self::BackupStream>, Status> {
+        self.start_backup(self.admit(request)?).await.map(Response::new)
+    }
+
+    async fn accept_restore(
+        &self,
+        request: Request<v1::AcceptRestoreRequest>,
+    ) -> Result<Response<v1::AcceptRestoreResponse>, Status> {
+        self.decide_on_loss(self.admit(request)?).await.map(Response::new)
     }
 
     async fn get_statistics(
@@ -164,6 +183,10 @@ impl AdminService for Services {
             queued_writes: self.writer.queued(),
             erased_contacts: view.erased.len() as u64,
             redacted_payloads,
+            scrub_passes: self.writer.scrubbed().passes(),
+            scrubbed_pages: self.writer.scrubbed().pages(),
+            rebuilt_pages: self.writer.scrubbed().rebuilt(),
+            restored: self.published.restoration().map(restored_from),
             chain_head: chain_head.iter().map(|byte| format!("{byte:02x}")).collect(),
         }))
     }

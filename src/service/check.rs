@@ -31,6 +31,7 @@ impl Services {
         request: Admitted<CheckRequest>,
     ) -> Result<CheckResponse, Status> {
         let (caller, request) = request.into_parts();
+        self.serving()?;
         let contact = request.contact.ok_or_else(|| invalid("contact", "name the contact"))?;
         let scope = request.scope.ok_or_else(|| invalid("scope", "name the scope"))?;
         let kind = convert::kind(contact.kind, "contact.kind")?;
@@ -49,10 +50,12 @@ impl Services {
         if !self.reached(asked.minimum).await {
             return Err(Self::not_yet(&self.published.load()));
         }
+        let since = self.published.doubts().begin();
         let view = self.published.load();
         // An address that is none is a verdict here, as it is in a batch.
         let address = convert::address(Some(&contact), Accept::Valid).ok();
         let reason = decide(&view, &asked, address.as_ref())?;
+        self.undamaged(&since, &asked.scopes)?;
         let record = if request.include_record {
             // More than a verdict: what was recorded of a person.
             let row = Read {

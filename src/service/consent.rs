@@ -9,6 +9,7 @@ use super::{
     gate::AdmittedStream,
     question::revision,
     refusal::{Refusal, result},
+    replay::{self, Replayed},
     status::invalid,
 };
 use crate::{
@@ -118,6 +119,7 @@ struct Pending {
     checked: Vec<Checked>,
     /// None if nothing was left to commit.
     committed: Option<Enqueued>,
+    replayed: Replayed,
 }
 
 /// An event that was submitted, by the name of the field that holds its time,
@@ -199,13 +201,14 @@ impl Services {
             return Err(invalid("items", what));
         }
         let view = self.published.load();
-        let (changes, checked) = check(&view.policy, chunk.items, import_item);
+        let (replayed, items) = self.replay(&view, chunk.items, chunk.dry_run)?;
+        let (changes, checked) = check(&view.policy, items, import_item);
         let committed = match chunk.dry_run {
             _ if changes.is_empty() => None,
             true => Some(self.writer.enqueue_trial(changes).await?),
             false => Some(self.writer.enqueue(changes).await?),
         };
-        Ok(Pending { checked, committed })
+        Ok(Pending { checked, committed, replayed })
     }
 
     async fn finish_chunk(
@@ -213,13 +216,14 @@ impl Services {
         chunk: Pending,
         totals: &mut ImportResponse,
     ) -> Result<ImportResponse, Status> {
+        let erasures = chunk.replayed.results().await?;
         let committed = match chunk.committed {
             Some(enqueued) => enqueued.outcome().await?,
             None => Committed { outcomes: Vec::new(), revision: self.published.load().revision },
         };
         let reached = committed.revision;
         totals.rejections.clear();
-        for result in results(chunk.checked, committed) {
+        for result in replay::in_order(results(chunk.checked, committed), erasures) {
             let index = totals.done;
             totals.done += 1;
             match result.outcome() {
@@ -280,11 +284,14 @@ fn results(checked: Vec<Checked>, committed: Committed) -> Vec<EventResult> {
         .collect()
 }
 
+/// An item that is a change; erasures were taken out before.
 fn import_item(policy: &Policy, item: ImportItem) -> Result<Change, Refusal> {
     match item.change {
         Some(import_item::Change::Consent(event)) => convert::consent(policy, event),
         Some(import_item::Change::Suppression(entry)) => convert::suppression(policy, entry),
         Some(import_item::Change::Lift(lift)) => convert::lift(policy, lift),
-        None => Err(Refusal::invalid("change", "the item is empty, or newer than this server")),
+        Some(import_item::Change::Erasure(_)) | None => {
+            Err(Refusal::invalid("change", "the item is empty, or newer than this server"))
+        }
     }
 }

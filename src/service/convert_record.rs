@@ -20,6 +20,7 @@ pub(super) fn ledger_record(policy: &Policy, record: Record) -> v1::LedgerRecord
         effective_time_ms: record.recorded_time,
         rectification: 0,
         redacted: false,
+        erasure_marks: Vec::new(),
         event: None,
     };
     found.event = record.content.map(|content| match content {
@@ -44,6 +45,17 @@ pub(super) fn ledger_record(policy: &Policy, record: Record) -> v1::LedgerRecord
         Content::Redaction(events) => Event::Redaction(v1::Redaction { events }),
     });
     found
+}
+
+/// The marks that an erasure left, for a feed that may show every brand: they
+/// hold what survived in each of them.
+pub(super) fn erasure_marks(record: &Record) -> Vec<v1::ErasureMark> {
+    let Some(Content::Erasure(erasure)) = &record.content else { return Vec::new() };
+    let marks = erasure.remains.iter().map(|each| v1::ErasureMark {
+        fingerprint: each.fingerprint.to_be_bytes().to_vec().into(),
+        mark: each.encode_mark().into(),
+    });
+    marks.collect()
 }
 
 fn actor(actor: Actor) -> v1::Actor {

@@ -28,6 +28,7 @@ impl Services {
         request: Admitted<DescribeRequest>,
     ) -> Result<DescribeResponse, Status> {
         let request = request.into_inner();
+        self.serving()?;
         let count = request.addresses.len();
         if count > caps::DESCRIBE_ADDRESSES {
             let what = format!("{count} given; at most {} are accepted", caps::DESCRIBE_ADDRESSES);

@@ -47,6 +47,7 @@ impl Services {
         request: Admitted<ExplainRequest>,
     ) -> Result<ExplainResponse, Status> {
         let (caller, request) = request.into_parts();
+        self.serving()?;
         let asker = convert::asked_by(request.asked_by)?;
         let contact = request.contact.ok_or_else(|| invalid("contact", "name the contact"))?;
         let read_as = |accept| convert::address(Some(&contact), accept).ok();

@@ -38,6 +38,7 @@ impl Services {
         request: Admitted<ExportRequest>,
     ) -> Result<Stream<ExportResponse>, Status> {
         let (caller, request) = request.into_parts();
+        self.serving()?;
         let selection = request.selection();
         let asker = convert::asked_by(request.asked_by)?;
         let permitted = match selection {

@@ -32,6 +32,7 @@ use crate::{
             ScopeAnswer, filter_request, filter_response, filter_service_server::FilterService,
         },
     },
+    writer::Since,
 };
 
 #[async_trait]
@@ -43,6 +44,7 @@ impl FilterService for Services {
         request: Request<Streaming<FilterRequest>>,
     ) -> Result<Response<Self::FilterStream>, Status> {
         let requests = self.admit_stream(request)?;
+        self.serving()?;
         let (answers, stream) = Answered::channel();
         let services = self.clone();
         tokio::spawn(async move {
@@ -198,12 +200,13 @@ impl Stream<'_> {
     ) -> (BatchAnswer, Option<OwnedSemaphorePermit>) {
         let batch_id = batch.batch_id;
         let reached = self.services.reached(self.asked.minimum).await;
+        let since = self.services.published.doubts().begin();
         // The one view that the batch is answered from (A11). It is loaded
         // after the batch was received, so it shows every withdrawal that was
         // acknowledged before (A3).
         let view = self.services.published.load();
         let verdicts = if reached {
-            self.decide(&view, batch)
+            self.decide_undamaged(&since, &view, batch)
         } else {
             Err((
                 BatchErrorCode::NotYet,
@@ -238,6 +241,26 @@ impl Stream<'_> {
                 (answer, None)
             }
         }
+    }
+
+    /// Decides from planes that are not known to be damaged (A1): not before,
+    /// since deduplication remembers what it answered, and not behind either.
+    fn decide_undamaged(
+        &mut self,
+        since: &Since,
+        view: &View,
+        batch: RecipientBatch,
+    ) -> Result<(Vec<Verdicts>, OwnedSemaphorePermit), Refused> {
+        let doubts = self.services.published.doubts();
+        let damaged = || {
+            let what = "a page in memory was damaged and is being rebuilt; send the batch again";
+            (BatchErrorCode::NotYet, "", what.to_owned())
+        };
+        if !doubts.allow(since, &self.asked.scopes) {
+            return Err(damaged());
+        }
+        let verdicts = self.decide(view, batch)?;
+        if doubts.allow(since, &self.asked.scopes) { Ok(verdicts) } else { Err(damaged()) }
     }
 
     fn decide(

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     audit::{Audit, Denial},
     caps,
-    tokens::{Credential, Over, Stranger, Tokens},
+    tokens::{Credential, Over, Role, Stranger, Tokens},
 };
 
 /// A service behind the gate.
@@ -78,12 +78,16 @@ impl<S> Gated<S> {
         })?;
         match method.role {
             Some(role) if !credential.grant().roles.contains(&role) => {
-                let what = format!("this needs a token with the role {}", role.name());
+                let what = needs(role);
                 Err(denied(Some(&credential), Code::PermissionDenied, "ROLE_NOT_GRANTED", what))
             }
             _ => Ok(LetIn { credential, method }),
         }
     }
+}
+
+fn needs(role: Role) -> String {
+    format!("this needs a token with the role {}", role.name())
 }
 
 const EXPIRED: &str = "this token's time is over: have another one created";
@@ -255,7 +259,12 @@ impl Services {
     }
 
     fn may(&self, caller: &Caller, request: &impl Concerns) -> Result<(), Status> {
-        let brands = &caller.credential.grant().brands;
+        let grant = caller.credential.grant();
+        if let Some(role) = request.further_role().filter(|role| !grant.roles.contains(role)) {
+            let denial = caller.denial("ROLE_NOT_GRANTED");
+            return Err(deny(&self.audit, denial, Code::PermissionDenied, needs(role)));
+        }
+        let brands = &grant.brands;
         let (field, brand) = match request.concern() {
             Concern::SameStream => return Ok(()),
             Concern::Store if brands.include("*") => return Ok(()),

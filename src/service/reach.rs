@@ -26,8 +26,10 @@ impl Services {
         request: Admitted<ReachRequest>,
     ) -> Result<ReachResponse, Status> {
         let request = request.into_inner();
+        self.serving()?;
         let minimum = minimum(&self.published.load(), request.minimum_revision.clone())?;
         let reached = self.reached(minimum).await;
+        let since = self.published.doubts().begin();
         let view = self.published.load();
         if !reached {
             return Err(Self::not_yet(&view));
@@ -38,8 +40,12 @@ impl Services {
             let what = format!("{} counts run already; ask again", caps::REACHES);
             overloaded("TOO_MANY_REACHES", what)
         })?;
+        let counts = tokio::task::block_in_place(|| count(&view, kind, &queries))?;
+        // A count is seldom asked for: any scope in doubt is one too many.
+        let scopes: Vec<_> = view.policy.scopes().iter().map(|rules| rules.scope).collect();
+        self.undamaged(&since, &scopes)?;
         Ok(ReachResponse {
-            counts: tokio::task::block_in_place(|| count(&view, kind, &queries))?,
+            counts,
             revision: Some(revision(&view, view.revision)),
             as_of_ms: view.as_of(),
             policy_version: view.policy.version().to_owned(),

@@ -56,6 +56,10 @@ impl Refusal {
                 time,
                 "the contact was erased after this; only a newer consent can bring it back",
             ),
+            Rejection::NoMark => Self::invalid(
+                "marks",
+                "none of the marks is that of the erasure itself: the feed is damaged",
+            ),
             Rejection::AddressClash => Self::new(
                 RejectCode::AddressClash,
                 "contact.address",

@@ -87,6 +87,7 @@ impl From<WriteError> for Status {
             WriteError::Stopped => status(Code::Unavailable, "STOPPING", message),
             WriteError::OutcomeUnknown => status(Code::Internal, "OUTCOME_UNKNOWN", message),
             WriteError::NotAPolicy(_) => invalid("toml", message),
+            WriteError::NotRestored(_) => status(Code::FailedPrecondition, "NOT_RESTORED", message),
             WriteError::Policy(_) => status(Code::FailedPrecondition, "POLICY_REFUSED", message),
         }
     }

@@ -9,7 +9,7 @@ use super::{
     Services,
     audited::read,
     convert,
-    convert_record::ledger_record,
+    convert_record::{erasure_marks, ledger_record},
     gate::Admitted,
     question::{in_epoch, revision},
     status::{not_declared, overloaded, status},
@@ -122,7 +122,14 @@ impl Services {
             for record in ledger.events_from(watched.next)?.take(count) {
                 let record = record?;
                 if watched.is_about(&record) {
-                    let record: LedgerRecord = ledger_record(&view.policy, record);
+                    let marks = match watched.brand {
+                        None => erasure_marks(&record),
+                        Some(_) => Vec::new(),
+                    };
+                    let record: LedgerRecord = LedgerRecord {
+                        erasure_marks: marks,
+                        ..ledger_record(&view.policy, record)
+                    };
                     // Tag and length of the record come on top of its own bytes.
                     bytes += record.encoded_len() + 8;
                     if bytes > caps::RECORDS_BYTES {

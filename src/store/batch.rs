@@ -3,7 +3,7 @@
 use rocksdb::{WriteBatch, WriteOptions};
 
 use super::{
-    Checkpoint, EventRow, KeyRow, Store, StoreError, StoredState, Tip,
+    Checkpoint, Epoch, EventRow, KeyRow, Restored, Store, StoreError, StoredState, Tip,
     checkpoint::row_hash,
     keys::{self, ContactKey, KeyHash, PageKey, family, meta},
     state_rows::encode_erased,
@@ -110,6 +110,17 @@ impl<'a> Batch<'a> {
     /// Replaces the count of redacted payloads.
     pub fn redacted(&mut self, count: u64) -> Result<(), StoreError> {
         self.put(family::META, meta::REDACTED, &count.to_le_bytes())
+    }
+
+    /// Gives the history a new name: it goes on otherwise than the one that it
+    /// was copied from.
+    pub(super) fn epoch(&mut self, epoch: Epoch) -> Result<(), StoreError> {
+        self.put(family::META, meta::EPOCH, &epoch.to_le_bytes())
+    }
+
+    /// Replaces what is known of where a restored store comes from.
+    pub fn restored(&mut self, restored: &Restored) -> Result<(), StoreError> {
+        self.put(family::META, meta::RESTORED, &restored.encode())
     }
 
     /// Replaces the tip.

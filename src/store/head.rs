@@ -26,19 +26,32 @@ use super::{ChainHash, Epoch, StoreError};
 /// How long HEAD may lag behind a commit.
 pub(super) const LAG: Duration = Duration::from_millis(100);
 
-const FILE: &str = "HEAD";
+pub(super) const FILE: &str = "HEAD";
 const MAGIC: [u8; 8] = *b"SGHEAD01";
 const SLOTS: u64 = 16;
 const SLOT_BYTES: usize = 512;
 /// magic ‖ sequence ‖ epoch ‖ revision ‖ chain ‖ checksum of all before.
 const USED_BYTES: usize = 8 + 8 + 16 + 8 + 32 + 8;
 
-/// A committed point of the ledger.
+/// A committed point of a ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
+pub struct Head {
+    /// The name of the history.
     pub epoch: Epoch,
+    /// A revision in it.
     pub revision: u64,
+    /// The chain up to that revision.
     pub chain: ChainHash,
+}
+
+impl Head {
+    /// Makes this the HEAD of a copy of a store, which has none of its own.
+    ///
+    /// # Errors
+    /// The file could not be written.
+    pub fn vouch_for(self, folder: &Path) -> Result<(), StoreError> {
+        HeadKeeper::start(folder, 0, self).map(drop)
+    }
 }
 
 /// Reads the latest head. `None` if there is no file.

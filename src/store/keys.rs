@@ -33,6 +33,8 @@ pub(super) mod meta {
     pub const POLICY: &[u8] = b"policy";
     pub const CHECKPOINT: &[u8] = b"checkpoint";
     pub const REDACTED: &[u8] = b"redacted";
+    /// Where a restored store comes from, and what became of its loss.
+    pub const RESTORED: &[u8] = b"restored";
     /// Rewritten by a purge, so that there is something to flush.
     pub const PURGE: &[u8] = b"purge";
 }

@@ -4,6 +4,7 @@
 //! does not add up is refused at open rather than guessed (A9); a failed write
 //! is final (A10).
 
+mod backup;
 mod batch;
 mod checkpoint;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -17,18 +18,21 @@ mod payload;
 mod payload_acts;
 mod policies;
 mod purge;
+mod restore;
+mod restored;
 mod rows;
 mod scan;
 mod snapshot;
 mod state_rows;
 
+pub use backup::BackupCopy;
 pub use batch::Batch;
 pub use checkpoint::{
     Checkpoint, DIRECTORY_BLOCK, DirectorySum, ERASED_FINGERPRINT, PlaneSum, page_hash,
 };
 pub use error::StoreError;
 pub use event_row::{EventKind, EventRow};
-pub use head::HeadKeeper;
+pub use head::{Head, HeadKeeper};
 pub use keys::{ContactKey, KeyHash};
 pub use open::{Opened, Store};
 pub(crate) use payload::Content;
@@ -36,6 +40,7 @@ pub use payload::{Redacted, StoredChange};
 pub use payload_acts::{Remains, StoredErasure, StoredPolicy, StoredRedaction};
 pub use policies::PolicyRow;
 pub use purge::Purged;
+pub use restored::{Loss, Restored};
 pub use rows::{KeyRow, Tip};
 pub use scan::PageRow;
 pub use snapshot::Snapshot;

@@ -8,8 +8,7 @@ use rocksdb::{
 };
 
 use super::{
-    Checkpoint, Epoch, EventRow, StoreError, Tip,
-    head::{self, Head, HeadKeeper},
+    Checkpoint, Epoch, EventRow, Head, HeadKeeper, Restored, StoreError, Tip, backup, head,
     keys::{self, family, meta},
 };
 use crate::domain::secret::Secret;
@@ -55,6 +54,8 @@ pub struct Opened {
     pub checkpoint: Option<Checkpoint>,
     /// The revision of the policy in force; `None` before the first.
     pub policy_revision: Option<u64>,
+    /// Where the store comes from, if it was restored from a backup.
+    pub restored: Option<Restored>,
 }
 
 impl Store {
@@ -109,17 +110,22 @@ impl Store {
             })
             .transpose()?;
 
+        let restored = get(meta::RESTORED)?.map(|bytes| Restored::decode(&bytes)).transpose()?;
+
         check_tip(&database, &tip)?;
         check_head(&database, before.map(|(_, head)| head), epoch, &tip)?;
         if checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.revision > tip.revision) {
             return Err(StoreError::refused("its checkpoint is ahead of its events"));
         }
 
+        // What a backup left that was cut short by the end of its server.
+        backup::remove_leftovers(folder)?;
+
         let sequence = before.map_or(0, |(sequence, _)| sequence);
         let committed = Head { epoch, revision: tip.revision, chain: tip.chain };
         let head = HeadKeeper::start(folder, sequence, committed)?;
         let store = Self { head, database, secret, epoch };
-        Ok(Opened { store, tip, checkpoint, policy_revision })
+        Ok(Opened { store, tip, checkpoint, policy_revision, restored })
     }
 
     /// The name of this history.
@@ -233,7 +239,7 @@ fn make_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// The tip must name the last event, and that event must hash to its chain.
-fn check_tip(database: &DB, tip: &Tip) -> Result<(), StoreError> {
+pub(super) fn check_tip(database: &DB, tip: &Tip) -> Result<(), StoreError> {
     let Some(events) = database.cf_handle(family::EVENTS) else { return Ok(()) };
     let mut last = database.raw_iterator_cf(events);
     last.seek_to_last();
@@ -314,6 +320,23 @@ fn check_head(
 }
 
 fn open_database(folder: &Path, create: bool) -> Result<DB, StoreError> {
+    let opened = DB::open_cf_descriptors(&database_options(create)?, folder, families()?);
+    opened.map_err(|error| {
+        if error.to_string().contains("While lock file") {
+            StoreError::InUse(folder.into())
+        } else {
+            StoreError::Database(error)
+        }
+    })
+}
+
+/// Opens a database to look at it: nothing in its folder changes.
+pub(super) fn open_to_read(folder: &Path) -> Result<DB, StoreError> {
+    let options = database_options(false)?;
+    Ok(DB::open_cf_descriptors_read_only(&options, folder, families()?, false)?)
+}
+
+fn database_options(create: bool) -> Result<Options, rocksdb::Error> {
     // The MANIFEST keeps key ranges of files long gone. Begun anew whenever it
     // has grown, it keeps those of the present only, which a purge relies on; a
     // flush or merge then writes some kilobytes more.
@@ -341,19 +364,15 @@ fn open_database(folder: &Path, create: bool) -> Result<DB, StoreError> {
     // would stall the syncs of commits behind it.
     options.set_bytes_per_sync(1 << 20);
     options.set_wal_bytes_per_sync(1 << 20);
+    Ok(options)
+}
 
+fn families() -> Result<Vec<ColumnFamilyDescriptor>, rocksdb::Error> {
     let cache = Cache::new_lru_cache(BLOCK_CACHE);
-    let families = family::ALL
+    family::ALL
         .into_iter()
         .map(|name| Ok(ColumnFamilyDescriptor::new(name, family_options(name, &cache)?)))
-        .collect::<Result<Vec<_>, rocksdb::Error>>()?;
-    DB::open_cf_descriptors(&options, folder, families).map_err(|error| {
-        if error.to_string().contains("While lock file") {
-            StoreError::InUse(folder.into())
-        } else {
-            StoreError::Database(error)
-        }
-    })
+        .collect()
 }
 
 fn family_options(name: &str, cache: &Cache) -> Result<Options, rocksdb::Error> {

@@ -60,6 +60,23 @@ pub struct Remains {
     pub mark: ErasedMark,
 }
 
+impl Remains {
+    /// The mark's bytes, as they are stored.
+    #[must_use]
+    pub fn encode_mark(&self) -> Vec<u8> {
+        encode_erased(&self.mark)
+    }
+
+    /// Reads a fingerprint and a mark's bytes; `None` if they are none.
+    #[must_use]
+    pub fn decode(fingerprint: &[u8], mark: &[u8]) -> Option<Self> {
+        Some(Self {
+            fingerprint: Fingerprint::from_be_bytes(fingerprint.try_into().ok()?),
+            mark: decode_erased(mark).ok()?,
+        })
+    }
+}
+
 /// A redaction as it is stored: the bodies that took the place of others, by
 /// revision and digest, so that the chain vouches for them too.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -127,7 +144,7 @@ impl StoredErasure {
     pub fn encode(&self) -> Vec<u8> {
         let remains = self.remains.iter().map(|each| RemainsPayload {
             fingerprint: each.fingerprint.to_be_bytes().to_vec(),
-            mark: encode_erased(&each.mark),
+            mark: each.encode_mark(),
         });
         ErasurePayload {
             brand: self.brand.0,
@@ -261,9 +278,6 @@ impl ErasurePayload {
 
 impl RemainsPayload {
     fn read(self) -> Option<Remains> {
-        Some(Remains {
-            fingerprint: Fingerprint::from_be_bytes(self.fingerprint.try_into().ok()?),
-            mark: decode_erased(&self.mark).ok()?,
-        })
+        Remains::decode(&self.fingerprint, &self.mark)
     }
 }

@@ -221,6 +221,20 @@ impl Store {
         Ok(row.and_then(|row| row.first_chunk().copied()).map(u128::from_le_bytes))
     }
 
+    /// The bytes of a page on disk, which must have this hash.
+    ///
+    /// # Errors
+    /// The page is missing or was changed, or the ledger cannot be read.
+    pub fn page(&self, plane: &PlaneId, page: u64, hash: u128) -> Result<Box<[u8]>, StoreError> {
+        let key = PageKey::Plane(*plane, page).encode();
+        let row = self.database().get_pinned_cf(self.family(family::PAGES)?, &key)?;
+        let bytes = row.as_ref().and_then(|row| row.get(16..));
+        bytes
+            .filter(|bytes| row_hash(&key, bytes) == hash)
+            .map(Box::from)
+            .ok_or_else(|| StoreError::refused("a page is missing or was changed on disk"))
+    }
+
     /// Every page and block, each checked against its own hash.
     pub fn pages(&self) -> Result<impl Iterator<Item = Result<PageRow, StoreError>>, StoreError> {
         Ok(self.rows(family::PAGES, &[])?.map(|row| {

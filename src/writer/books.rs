@@ -7,10 +7,12 @@ use std::{
 
 use super::{
     checkpoint::Pages,
+    doubt::Doubts,
     due::Due,
     edits::{DirtyPages, Edits, Reach, Subject},
     publish::Published,
     retention::Retention,
+    scrub::Scrubbed,
 };
 use crate::{
     clock::Clock,
@@ -18,7 +20,7 @@ use crate::{
         contact::{Address, ContactKind, ContactRef},
         decide::Known,
         erased::ErasedMark,
-        scope::BrandId,
+        scope::{BrandId, Scope},
         secret::Fingerprint,
         state::ContactState,
         time::Now,
@@ -27,7 +29,7 @@ use crate::{
         directory::{Directory, DirectoryError},
         view::{Directories, Planes, View},
     },
-    store::{ContactKey, Store, StoreError, Tip},
+    store::{ContactKey, Restored, Store, StoreError, Tip},
 };
 
 /// Contacts whose states are read at once.
@@ -59,6 +61,14 @@ pub struct Books {
     pub due: Due,
     /// Where the pass over old payloads stands.
     pub retention: Retention,
+    /// Where the store comes from, if it was restored from a backup.
+    pub restored: Option<Restored>,
+    /// Scopes whose planes are damaged.
+    pub doubts: Arc<Doubts>,
+    /// Those that are rebuilt already, in the view that comes next.
+    pub mended: Vec<Scope>,
+    /// What the scrub has done.
+    pub scrubbed: Arc<Scrubbed>,
     /// The clock.
     pub clock: Clock,
 }
@@ -68,8 +78,12 @@ pub type Entry = (BrandId, ContactRef);
 
 impl Books {
     /// Publishes the view as it is now.
-    pub(super) fn publish(&self, published: &Published) {
+    pub(super) fn publish(&mut self, published: &Published) {
         published.publish(self.view.clone());
+        if !self.mended.is_empty() {
+            // Only now does nobody get the damaged planes any more.
+            self.doubts.settle(&std::mem::take(&mut self.mended));
+        }
     }
 
     /// Registers an address in the directory, for the view that comes next.

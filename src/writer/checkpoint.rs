@@ -7,11 +7,15 @@
 //! a start replays the events from there, and decides anew on every contact
 //! that they touch, whether its pages are old already or new.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    iter::Peekable,
+    vec,
+};
 
-use roaring::treemap;
+use roaring::RoaringTreemap;
 
-use super::{books::Books, outcome::WriteError};
+use super::{books::Books, outcome::WriteError, repair::Part};
 use crate::{
     domain::{contact::ContactKind, plane::PlaneId, secret::Fingerprint, time::Now},
     engine::page::Page,
@@ -79,8 +83,9 @@ pub struct Blocks {
 struct Pass {
     /// What it stands for once it is whole.
     target: Saved,
-    /// The pages still to be written.
-    pages: VecDeque<(PlaneId, treemap::IntoIter)>,
+    /// The pages still to be written, in the order of their plane's table: those
+    /// of one part are checked together.
+    pages: VecDeque<(PlaneId, Peekable<vec::IntoIter<u64>>)>,
 }
 
 impl Saved {
@@ -112,6 +117,11 @@ impl PlanePages {
     #[must_use]
     pub fn sum(&self) -> PlaneSum {
         self.sum
+    }
+
+    /// The pages on disk with their hashes, in no particular order.
+    pub fn hashes(&self) -> impl Iterator<Item = (u64, u128)> {
+        self.hashes.iter().map(|(index, hash)| (*index, *hash))
     }
 
     /// The page indices, in no particular order.
@@ -191,6 +201,7 @@ impl Books {
     pub(super) fn checkpoint(&mut self) -> Result<u64, WriteError> {
         self.begin_checkpoint();
         while self.pages.is_being_written() {
+            self.mend_next()?;
             self.checkpoint_slice(SLICE_BYTES)?;
         }
         Ok(self.pages.saved.revision)
@@ -211,7 +222,14 @@ impl Books {
             clock_until: self.view.now.suppressions,
             policy_revision: self.view.policy_revision,
         };
-        let pages = dirty.0.into_iter().map(|(name, pages)| (name, pages.into_iter())).collect();
+        let in_order = |(name, pages): (PlaneId, RoaringTreemap)| {
+            let mut pages: Vec<u64> = pages.into_iter().collect();
+            if let Some(plane) = self.plane(&name) {
+                pages.sort_unstable_by_key(|page| plane.place(*page));
+            }
+            (name, pages.into_iter().peekable())
+        };
+        let pages = dirty.0.into_iter().map(in_order).collect();
         self.pages.pass = Some(Pass { target, pages });
     }
 
@@ -247,18 +265,32 @@ impl Books {
             let written = blocks.write(batch, kind, left / BLOCK_BYTES, false)?;
             left = left.saturating_sub(written * BLOCK_BYTES);
         }
+        let (mut checked, mut is_damaged) = (None, false);
         while left > 0
             && let Some((name, pages)) = pass.pages.front_mut()
         {
-            match pages.next() {
+            match pages.peek() {
+                Some(index) if !self.is_sound(name, *index, &mut checked) => {
+                    // A damaged page must not be written as if it were good. It
+                    // is rebuilt before the next slice, from what is on disk then.
+                    is_damaged = true;
+                    break;
+                }
                 Some(index) => {
-                    let written = self.write_page(batch, *name, index)?;
+                    let written = self.write_page(batch, *name, *index)?;
                     left = left.saturating_sub(written + PAGE_COST);
+                    pages.next();
                 }
                 None => drop(pass.pages.pop_front()),
             }
         }
-        let is_last = left > 0;
+        if is_damaged && bytes == usize::MAX {
+            // An erasure and its pages are one commit, and there is no next slice.
+            // What is on disk is whole: a start recovers from it (A10).
+            tracing::error!("a page in memory is damaged: an erasure cannot be made durable");
+            return Err(WriteError::OutcomeUnknown);
+        }
+        let is_last = left > 0 && !is_damaged;
         pass.target.note_clock(self.view.now.suppressions);
         if is_last {
             for kind in [ContactKind::Email, ContactKind::ExternalId] {
@@ -272,6 +304,33 @@ impl Books {
         }
         self.put_sums(batch)?;
         Ok(is_last)
+    }
+
+    /// Whether the part of a plane that a page stands in is what was put into
+    /// it. `checked` is the part that was found so last.
+    fn is_sound(&self, name: &PlaneId, page: u64, checked: &mut Option<Part>) -> bool {
+        let Some(plane) = self.plane(name) else { return true };
+        let at = plane.place(page);
+        if checked.is_some_and(|it| it.plane == *name && plane.is_one_part(it.at, at)) {
+            return true;
+        }
+        *checked = Some(Part { plane: *name, at });
+        plane.check(at).is_sound
+    }
+
+    /// Rebuilds the part that the next slice begins with, if it is damaged.
+    ///
+    /// # Errors
+    /// The ledger is damaged too, or cannot be read.
+    pub(super) fn mend_next(&mut self) -> Result<(), WriteError> {
+        let next = self.pages.pass.as_mut().and_then(|pass| {
+            let (name, pages) = pass.pages.front_mut()?;
+            Some((*name, *pages.peek()?))
+        });
+        let Some((name, page)) = next else { return Ok(()) };
+        let Some(plane) = self.plane(&name) else { return Ok(()) };
+        let at = plane.place(page);
+        self.repair(Part { plane: name, at }).map(drop)
     }
 
     fn put_sums(&mut self, batch: &mut Batch<'_>) -> Result<(), WriteError> {

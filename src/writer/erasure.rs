@@ -87,24 +87,44 @@ impl Books {
         }
         let kept = self.all_brands_rest(erasure.brand, contact)?;
         let remains = self.mark(erasure, survivors, (recorded, revision), !kept.is_empty());
-        for each in &remains {
-            batch.erased(each.fingerprint, &each.mark)?;
-        }
         let outlived = remains.iter().map(|each| each.mark.survivors.len()).sum();
-        let remains = self.with_mark_of_all(remains, &erasure.address);
-        if let Some(contact) = contact {
-            self.leave_planes(&brands, contact, &kept, now)?;
-            self.leave_directory(&mut batch, &brands, contact, &erasure.address)?;
-        }
-
         let stored = StoredErasure {
             brand: erasure.brand,
             actor: erasure.actor.clone(),
             source: erasure.source.clone(),
             note: erasure.note.clone(),
             events,
-            remains,
+            remains: self.with_mark_of_all(remains, &erasure.address),
         };
+        let contact = contact.map(|contact| (contact, &erasure.address));
+        self.commit_erasure(batch, stored, contact, &kept, salts)?;
+        Ok(Erased { revision, events, survivors: outlived })
+    }
+
+    /// Takes a contact whose rows are erased out of planes and directory, and
+    /// makes all of it durable in one commit. The marks are in the books already.
+    ///
+    /// # Errors
+    /// The disk failed (A10).
+    pub(super) fn commit_erasure(
+        &mut self,
+        mut batch: Batch<'_>,
+        stored: StoredErasure,
+        contact: Option<(ContactRef, &Address)>,
+        kept: &ContactState,
+        salts: &mut StdRng,
+    ) -> Result<(), WriteError> {
+        let now = self.view.now;
+        for each in &stored.remains {
+            batch.erased(each.fingerprint, &each.mark)?;
+        }
+        if let Some((contact, address)) = contact {
+            let brands = self.brands_of(stored.brand);
+            self.leave_planes(&brands, contact, kept, now)?;
+            self.leave_directory(&mut batch, &brands, contact, address)?;
+        }
+        let revision = self.tip.revision + 1;
+        let recorded = now.suppressions.max(self.tip.recorded_time);
         let payload = stored.encode();
         let row =
             EventRow::new(self.tip.chain, EventKind::Erasure, recorded, salts.random(), payload);
@@ -122,11 +142,11 @@ impl Books {
         self.view.revision = revision;
         self.view.erased = self.erased_index();
         self.view.directories = self.directories();
-        Ok(Erased { revision, events, survivors: outlived })
+        Ok(())
     }
 
     /// The brands that an erasure concerns: one, or every one there ever was.
-    fn brands_of(&self, brand: BrandId) -> Vec<BrandId> {
+    pub(super) fn brands_of(&self, brand: BrandId) -> Vec<BrandId> {
         if brand == BrandId::ALL {
             let named = self.view.policy.names().brands();
             named.chain([BrandId::ALL]).collect()
@@ -136,7 +156,7 @@ impl Books {
     }
 
     /// What is known for all brands of a contact erased in one.
-    fn all_brands_rest(
+    pub(super) fn all_brands_rest(
         &self,
         brand: BrandId,
         contact: Option<ContactRef>,
@@ -148,7 +168,11 @@ impl Books {
 
     /// Erases the rows of a contact in one brand; returns how many events lost
     /// their payload.
-    fn erase_rows(&self, batch: &mut Batch<'_>, entry: Entry) -> Result<u64, WriteError> {
+    pub(super) fn erase_rows(
+        &self,
+        batch: &mut Batch<'_>,
+        entry: Entry,
+    ) -> Result<u64, WriteError> {
         let (brand, contact) = entry;
         let key = ContactKey::new(self.store.secret(), brand, contact);
         let validities = validities(&self.store, self.view.policy_revision)?;

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::{
     books::Books,
@@ -21,13 +21,16 @@ use super::{
     policy::PolicyProposal,
     publish::Published,
     rectify::{Rectification, Rectified},
+    repair::Part,
+    replay::ReplayedErasure,
+    scrub::{Scrub, Scrubbed},
     work::Work,
 };
 use crate::{
     caps,
     domain::event::Change,
     memory::Memory,
-    store::{Purged, Store, StoreError},
+    store::{BackupCopy, Loss, Purged, Store, StoreError},
 };
 
 /// How much the writer takes at once.
@@ -51,6 +54,9 @@ pub(super) enum Task {
     Rectify(Rectification, Reply<Rectified>),
     Trial(Vec<Item>, Reply<Committed>, OwnedSemaphorePermit),
     Checkpoint(Reply<u64>),
+    Repair(Part, oneshot::Sender<()>),
+    AcceptRestore(Loss, Reply<u64>),
+    Replay(Vec<ReplayedErasure>, Reply<Committed>),
     Stop,
 }
 
@@ -65,9 +71,11 @@ pub struct WriterHandle {
     /// The revision of the last checkpoint.
     checkpoint: Arc<AtomicU64>,
     store: Arc<Store>,
-    /// Held by the purge that runs.
-    purging: Arc<Mutex<()>>,
     memory: Arc<Memory>,
+    /// Held by the purge that runs, or by the backup: a backup keeps the files
+    /// that a purge promises to remove.
+    files: Arc<Mutex<()>>,
+    scrubbed: Arc<Scrubbed>,
 }
 
 /// The running writer. Dropped, it ends as if stopped: a process that goes on
@@ -75,6 +83,7 @@ pub struct WriterHandle {
 pub struct Writer {
     handle: WriterHandle,
     thread: Option<JoinHandle<Result<(), WriteError>>>,
+    scrub: Option<Scrub>,
     /// Turns true when the writer has failed or ended.
     ended: watch::Receiver<bool>,
 }
@@ -89,6 +98,8 @@ impl Writer {
         let (ending, ended) = watch::channel(false);
         let checkpoint = Arc::new(AtomicU64::new(books.pages.saved.revision));
         let store = Arc::clone(&books.store);
+        let scrubbed = Arc::clone(&books.scrubbed);
+        let scrub = Scrub::start(Arc::clone(&published), queue.clone(), Arc::clone(&scrubbed))?;
         let mut work = Work::new(books, published, tasks, limits, Arc::clone(&checkpoint));
         let thread = thread::Builder::new().name("writer".to_owned()).spawn(move || {
             // Told however the thread ends, by a panic too: the server must
@@ -97,10 +108,11 @@ impl Writer {
             work.run().inspect_err(|error| tracing::error!(%error, "the writer stopped"))
         })?;
         let room = Arc::new(Semaphore::new(limits.queued_changes));
-        let purging = Arc::default();
+        let files = Arc::default();
         let memory = Arc::new(Memory::of_this_process());
-        let handle = WriterHandle { queue, room, limits, checkpoint, store, purging, memory };
-        Ok(Self { handle, thread: Some(thread), ended })
+        let handle =
+            WriterHandle { queue, room, limits, checkpoint, store, files, memory, scrubbed };
+        Ok(Self { handle, thread: Some(thread), scrub: Some(scrub), ended })
     }
 
     /// A handle to submit through.
@@ -124,6 +136,8 @@ impl Writer {
 
     fn end(&mut self) -> Result<(), WriteError> {
         let Some(thread) = self.thread.take() else { return Ok(()) };
+        // While there is a writer to answer it.
+        drop(self.scrub.take());
         // A full queue means a busy writer; sending waits for room. An error
         // means that it has ended already.
         drop(self.handle.queue.send(Task::Stop));
@@ -178,6 +192,14 @@ impl WriterHandle {
         let permit = self.permit(&changes).await?;
         let items = self.items(changes);
         self.send(|reply| Task::Trial(items, reply, permit))
+    }
+
+    /// Submits erasures of a former epoch to be replayed.
+    ///
+    /// # Errors
+    /// Nothing was queued.
+    pub fn enqueue_replay(&self, erasures: Vec<ReplayedErasure>) -> Result<Enqueued, WriteError> {
+        self.send(|reply| Task::Replay(erasures, reply))
     }
 
     fn items(&self, changes: Vec<Change>) -> Vec<Item> {
@@ -244,7 +266,7 @@ impl WriterHandle {
     /// # Errors
     /// A file could not be written or removed; nothing is promised then.
     pub async fn purge(&self) -> Result<Purged, StoreError> {
-        let Ok(one_at_a_time) = Arc::clone(&self.purging).try_lock_owned() else {
+        let Ok(one_at_a_time) = Arc::clone(&self.files).try_lock_owned() else {
             return Ok(Purged::InUse);
         };
         let store = Arc::clone(&self.store);
@@ -256,10 +278,40 @@ impl WriterHandle {
         purged.unwrap_or_else(|error| Err(StoreError::refused(error.to_string())))
     }
 
+    /// Makes a copy of the ledger to be carried elsewhere. It runs beside the
+    /// writer, which goes on. `None` while a purge or another backup runs.
+    ///
+    /// # Errors
+    /// The copy could not be made.
+    pub async fn backup(&self) -> Result<Option<Backup>, StoreError> {
+        let Ok(one_at_a_time) = Arc::clone(&self.files).try_lock_owned() else {
+            return Ok(None);
+        };
+        let store = Arc::clone(&self.store);
+        let copy = tokio::task::spawn_blocking(move || store.backup()).await;
+        let copy = copy.unwrap_or_else(|error| Err(StoreError::refused(error.to_string())))?;
+        Ok(Some(Backup { copy, _one_at_a_time: one_at_a_time }))
+    }
+
+    /// Decides on what a restored store has lost: it serves from then on.
+    /// Returns the revision as of which it does.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn accept_restore(&self, loss: Loss) -> Result<u64, WriteError> {
+        self.ask(|reply| Task::AcceptRestore(loss, reply)).await
+    }
+
     /// The revision of the last checkpoint.
     #[must_use]
     pub fn checkpoint_revision(&self) -> u64 {
         self.checkpoint.load(Ordering::Relaxed)
+    }
+
+    /// What the scrub has done so far.
+    #[must_use]
+    pub fn scrubbed(&self) -> &Scrubbed {
+        &self.scrubbed
     }
 
     /// Changes waiting now.
@@ -279,6 +331,21 @@ impl WriterHandle {
             TrySendError::Disconnected(_) => WriteError::Stopped,
         })?;
         Ok(Enqueued(answer))
+    }
+}
+
+/// A copy of the ledger, the only one at its time. It is gone when dropped.
+pub struct Backup {
+    // Dropped first: nobody else may begin while the files are still there.
+    copy: BackupCopy,
+    _one_at_a_time: OwnedMutexGuard<()>,
+}
+
+impl std::ops::Deref for Backup {
+    type Target = BackupCopy;
+
+    fn deref(&self) -> &BackupCopy {
+        &self.copy
     }
 }
 

@@ -8,6 +8,7 @@ mod books;
 mod checkpoint;
 mod decision;
 mod derive;
+mod doubt;
 mod due;
 mod edits;
 mod ends;
@@ -20,25 +21,32 @@ mod outcome;
 mod policy;
 mod publish;
 mod rectify;
+mod repair;
+mod replay;
+mod restored;
 mod retention;
+mod scrub;
 mod sync;
 mod trial;
 mod work;
 
-pub use crate::store::Purged;
+pub use crate::store::{Loss, Purged, Remains, Restored};
 pub use books::Books;
 pub use checkpoint::{Blocks, Pages, Saved};
 pub use derive::derive;
+pub use doubt::{Doubts, Since};
 pub use due::Due;
 pub use edits::Reach;
 pub use ends::grant_ends;
 pub use erasure::{Erased, Erasure};
-pub use handle::{Enqueued, Limits, Writer, WriterHandle};
+pub use handle::{Backup, Enqueued, Limits, Writer, WriterHandle};
 pub use outcome::{Committed, Outcome, PolicyChange, Rejection, ScopeChange, WriteError};
 pub use policy::PolicyProposal;
 pub use publish::Published;
 pub use rectify::{Rectification, Rectified};
+pub use replay::ReplayedErasure;
 pub use retention::Retention;
+pub use scrub::Scrubbed;
 
 #[cfg(test)]
 mod books_tests;
@@ -48,3 +56,5 @@ mod checkpoint_tests;
 mod due_tests;
 #[cfg(test)]
 mod publish_tests;
+#[cfg(test)]
+mod scrub_tests;

@@ -33,6 +33,8 @@ pub enum Rejection {
     /// Two different addresses have one 128-bit fingerprint. It does not happen
     /// by chance.
     AddressClash,
+    /// An erasure to be replayed without the mark that it left.
+    NoMark,
 }
 
 /// A group of changes is durable and visible.
@@ -89,6 +91,8 @@ pub enum WriteError {
     Policy(String),
     /// A policy that is not one.
     NotAPolicy(String),
+    /// A decision on a restored store that cannot be taken.
+    NotRestored(String),
 }
 
 impl fmt::Display for WriteError {
@@ -104,7 +108,9 @@ impl fmt::Display for WriteError {
                 "the disk failed during the write, and whether it was recorded is unknown: repeat \
                  it once the server is back",
             ),
-            Self::Policy(what) | Self::NotAPolicy(what) => formatter.write_str(what),
+            Self::Policy(what) | Self::NotAPolicy(what) | Self::NotRestored(what) => {
+                formatter.write_str(what)
+            }
         }
     }
 }

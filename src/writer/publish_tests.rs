@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
 #[allow(clippy::duplicate_mod, reason = "the same code on other primitives is the point")]
+#[allow(dead_code, reason = "damage and restored stores are not part of the model")]
 #[path = "publish.rs"]
 mod modelled;
 
@@ -25,6 +26,7 @@ use loom::{
 };
 
 use self::modelled::Published;
+use super::{books, doubt};
 use crate::{
     domain::{
         policy::{Names, Policy, STARTER},
@@ -135,7 +137,7 @@ fn what_was_acknowledged_or_waited_for_is_loaded_and_no_load_goes_back() {
     let mut model = Builder::new();
     model.preemption_bound = Some(4);
     model.check(move || {
-        let published = Arc::new(Published::new(first.clone()));
+        let published = Arc::new(Published::new(first.clone(), None, Arc::default()));
         // The latest revision that a caller was answered.
         let acknowledged = Arc::new(AtomicU64::new(1));
         let writer = {

@@ -22,6 +22,8 @@ use super::{
     policy::PolicyProposal,
     publish::Published,
     rectify::{Rectification, Rectified},
+    repair::Part,
+    replay::ReplayedErasure,
 };
 
 /// How long the writer sleeps at most: ends take effect within a second (R6),
@@ -131,6 +133,19 @@ impl Work {
                         let outcome = self.write_checkpoint();
                         answer(reply, outcome)?;
                     }
+                    Task::Repair(part, done) => {
+                        self.repair(part)?;
+                        // A scrub that was told to stop does not wait.
+                        let _ = done.send(());
+                    }
+                    Task::Replay(erasures, reply) => {
+                        let outcome = self.replay(&erasures);
+                        answer(reply, outcome)?;
+                    }
+                    Task::AcceptRestore(loss, reply) => {
+                        let outcome = self.books.accept_restore(loss, &self.published);
+                        answer(reply, outcome)?;
+                    }
                     Task::Stop => {
                         self.write_checkpoint()?;
                         self.books.store.settle()?;
@@ -204,6 +219,23 @@ impl Work {
         Ok(done)
     }
 
+    fn repair(&mut self, part: Part) -> Result<(), WriteError> {
+        // In doubt already, also if it has been rebuilt meanwhile.
+        self.books.mended.push(part.plane.scope);
+        self.books.repair(part)?;
+        self.books.publish(&self.published);
+        Ok(())
+    }
+
+    fn replay(&mut self, erasures: &[ReplayedErasure]) -> Result<Committed, WriteError> {
+        // As for erasures: each is one commit with its checkpoint.
+        self.write_checkpoint()?;
+        let published = Arc::clone(&self.published);
+        let replayed = self.books.replay_erasures(erasures, &mut self.salts, &published)?;
+        self.checkpointed();
+        Ok(replayed)
+    }
+
     fn rectify(&mut self, rectification: &Rectification) -> Result<Rectified, WriteError> {
         let rectified = self.books.rectify(rectification, &mut self.salts)?;
         self.books.publish(&self.published);
@@ -259,7 +291,11 @@ impl Work {
 
     fn write_slice(&mut self) -> Result<(), WriteError> {
         let begun = Instant::now();
+        self.books.mend_next()?;
         self.books.checkpoint_slice(SLICE_BYTES)?;
+        if !self.books.mended.is_empty() {
+            self.books.publish(&self.published);
+        }
         self.sliced = Instant::now();
         self.slices_took += self.sliced - begun;
         if !self.books.pages.is_being_written() {

@@ -28,6 +28,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("audit", &["caps", "clock"]),
+    // Folders of backups; a restored one is opened as a server would.
+    ("backup", &["audit", "clock", "recovery", "store", "verify"]),
     ("caps", &[]),
     ("clock", &[]),
     ("config", &["clock"]),
@@ -59,6 +61,8 @@ fn allowed_in(file: &str) -> Option<BTreeSet<&'static str>> {
     let (_, allowed) = ALLOWED.iter().find(|(name, _)| *name == module)?;
     let extra: &[&str] = match file {
         "cli/serve.rs" => &["app", "caps", "clock", "transport"],
+        "cli/backup.rs" => &["backup"],
+        "cli/restore.rs" => &["backup", "clock"],
         "cli/verify.rs" => &["clock", "recovery", "verify"],
         // Without a server, its tokens and its log are written here.
         "cli/token/offline.rs" => &["audit", "clock"],

@@ -9,6 +9,7 @@
 )]
 
 mod audit;
+mod backup;
 mod bad_events;
 mod bad_input;
 mod batches;
@@ -46,6 +47,7 @@ mod purge;
 mod raw;
 mod reach;
 mod refusal;
+mod restore;
 mod retention;
 mod rights;
 mod scopes;

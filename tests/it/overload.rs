@@ -194,7 +194,7 @@ async fn a_full_queue_of_the_writer_refuses_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let books = recovery::open(folder.path(), Clock::System).unwrap();
     let begin = books.view.revision;
-    let published = Arc::new(Published::new(books.view.clone()));
+    let published = Arc::new(Published::of(&books));
     let limits = Limits { queued_tasks: 4, queued_changes: 10_000, group_changes: 2 };
     let writer = Writer::start(books, Arc::clone(&published), limits).unwrap();
     let handle = writer.handle();

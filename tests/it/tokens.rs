@@ -10,6 +10,7 @@ use sendgate::{
     app::{Config, Server},
     caps,
     client::Client,
+    caps::Limits,
     clock::Clock,
     proto::v1::{
         Actor, ActorRole, ApplyPolicyRequest, CheckRequest, CheckpointRequest, ConsentEvent,
@@ -220,6 +221,8 @@ async fn a_server_does_not_start_on_a_file_of_tokens_that_it_cannot_trust() {
         let config = Config {
             folder: guarded.server.folder.path().to_owned(),
             listen: "127.0.0.1:0".parse().unwrap(),
+            tls: None,
+            limits: Limits::default(),
             clock: Clock::System,
         };
         Server::start(config).await

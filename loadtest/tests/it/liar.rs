@@ -180,4 +180,20 @@ impl AdminService for Liar {
     ) -> Result<Response<v1::PurgeResponse>, Status> {
         Err(Status::unimplemented("nobody asks"))
     }
+
+    type BackupStream = ReceiverStream<Result<v1::BackupResponse, Status>>;
+
+    async fn backup(
+        &self,
+        _: Request<v1::BackupRequest>,
+    ) -> Result<Response<Self::BackupStream>, Status> {
+        Err(Status::unimplemented("nobody asks"))
+    }
+
+    async fn accept_restore(
+        &self,
+        _: Request<v1::AcceptRestoreRequest>,
+    ) -> Result<Response<v1::AcceptRestoreResponse>, Status> {
+        Err(Status::unimplemented("nobody asks"))
+    }
 }

@@ -1,6 +1,6 @@
 //! The arguments of an import, and what they make of a file.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use crate::{
     cli::{
@@ -10,7 +10,7 @@ use crate::{
     },
     client::Client,
     formats::{Defaults, Format, IysMapping, Meaning, Opened, Status, last_ms, purposes_of},
-    proto::v1::{ContactKind, GetPolicyRequest, RecipientType, StatedTime},
+    proto::v1::{ContactKind, GetPolicyRequest, ListPoliciesRequest, RecipientType, StatedTime},
 };
 
 /// Arguments of `import`.
@@ -90,6 +90,8 @@ enum FormatArg {
     TwilioConsent,
     /// The national do-not-call list of the USA
     FtcDnc,
+    /// The change feed of another server, as `sendgate watch` prints it
+    Feed,
     /// One address a line; --status says what it means
     Plain,
 }
@@ -117,6 +119,7 @@ impl Args {
             FormatArg::HubspotOptout => Format::HubspotOptout,
             FormatArg::TwilioConsent => Format::TwilioConsent,
             FormatArg::FtcDnc => Format::FtcDnc,
+            FormatArg::Feed => Format::Feed,
             FormatArg::Plain => Format::Plain,
             // --status means bare addresses, but not in a file that says more.
             FormatArg::Auto if self.status.is_some() && recognised.is_none() => Format::Plain,
@@ -134,7 +137,8 @@ impl Args {
         if self.status.is_some() && format != Format::Plain {
             return Err(Failure::usage("--status is for files of bare addresses (--format plain)"));
         }
-        let names_brand = matches!(format, Format::SendgateCsv | Format::SendgateJson);
+        let names_brand =
+            matches!(format, Format::SendgateCsv | Format::SendgateJson | Format::Feed);
         if !names_brand && self.brand.is_empty() {
             return Err(Failure::usage("the rows name no brand; say it with --brand"));
         }
@@ -152,6 +156,7 @@ impl Args {
             Format::HubspotOptout => Meaning::HubspotOptout,
             Format::TwilioConsent => Meaning::TwilioConsent,
             Format::FtcDnc => Meaning::FtcDnc,
+            Format::Feed => Meaning::Feed(policies(client).await?),
             Format::Plain => Meaning::Plain(self.plain_status()?),
         })
     }
@@ -188,4 +193,10 @@ impl Args {
 /// The text of the policy in force.
 async fn policy(client: &Client) -> Result<String, Failure> {
     Ok(client.admin_service().get_policy(GetPolicyRequest {}).await?.into_inner().toml)
+}
+
+/// The versions of all policies that were applied.
+async fn policies(client: &Client) -> Result<BTreeSet<String>, Failure> {
+    let applied = client.admin_service().list_policies(ListPoliciesRequest {}).await?.into_inner();
+    Ok(applied.policies.into_iter().map(|policy| policy.policy_version).collect())
 }

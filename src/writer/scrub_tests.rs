@@ -1,0 +1,168 @@
+//! What memory damages is rebuilt from the ledger, and never written to disk.
+
+use super::{
+    books_tests::{Bench, START},
+    repair::Part,
+};
+use crate::{
+    domain::{
+        contact::ContactKind,
+        event::Change,
+        plane::{PlaneId, PlaneRole},
+        state::Status,
+    },
+    engine::faults::{bits, flip},
+};
+
+fn phone(person: u64) -> u64 {
+    905_320_000_000 + person
+}
+
+/// Thin pages, dense ones and small ones.
+fn people() -> Vec<u64> {
+    let dense = (0..4_000).map(|at| 60_000 + at * 7);
+    let thin = (0..500).map(|at| 400_000 + at * 31);
+    let small = (0..40).map(|at| 2_000_000 + at * 65_536);
+    dense.chain(thin).chain(small).collect()
+}
+
+fn consents(bench: &Bench, people: &[u64], status: Status) -> Vec<Change> {
+    people.iter().map(|it| bench.consent(phone(*it), "sms", status, None)).collect()
+}
+
+/// The plane of those who permit sms.
+fn permitted(bench: &Bench) -> PlaneId {
+    let planes = bench.books.view.planes.all(&bench.books.view.policy);
+    let mut verdicts = planes
+        .filter(|(name, _)| name.kind == ContactKind::Phone && name.role == PlaneRole::Verdict);
+    verdicts.next().expect("somebody permits").0
+}
+
+fn parts_damaged(bench: &Bench, name: PlaneId) -> Vec<Part> {
+    let plane = bench.books.plane(&name).unwrap();
+    let mut at = Some(0);
+    let mut found = Vec::new();
+    while let Some(place) = at {
+        let checked = plane.check(place);
+        found.extend((!checked.is_sound).then_some(Part { plane: name, at: place }));
+        at = checked.next;
+    }
+    found
+}
+
+/// Damages each of the pages in turn, after `prepare`, and has it repaired.
+fn repaired_as_before(mut bench: Bench) {
+    let name = permitted(&bench);
+    let plane = bench.books.plane(&name).unwrap().clone();
+    let expected: Vec<u64> = plane.ids().collect();
+    let pages: Vec<(u64, usize)> = plane.pages().map(|(at, page)| (at, bits(page))).collect();
+    assert!(pages.len() > 30);
+    drop(plane);
+    for (round, (page, bits)) in pages.iter().enumerate() {
+        // A bit of what the page holds; the index of every third.
+        let bit = if round % 3 == 0 { round % 48 } else { 48 + round * 97 % (bits - 48) };
+        flip(bench.books.plane(&name).unwrap(), *page, bit);
+        let [part] = parts_damaged(&bench, name).try_into().unwrap();
+        assert!(bench.books.repair(part).unwrap() > 0);
+        assert_eq!(bench.books.mended.pop(), Some(name.scope));
+        assert!(parts_damaged(&bench, name).is_empty());
+        assert!(bench.books.plane(&name).unwrap().ids().eq(expected.iter().copied()), "{round}");
+        assert_eq!(bench.books.repair(part).unwrap(), 0, "what is whole stays as it is");
+    }
+    bench.assert_right();
+    bench.after_crash(START + 5_000).assert_right();
+}
+
+fn bench() -> Bench {
+    let mut bench = Bench::new();
+    let granted = consents(&bench, &people(), Status::Granted);
+    bench.commit(&granted);
+    bench
+}
+
+/// Some withdraw, some come, and a consent ends by itself.
+fn go_on(bench: &mut Bench) {
+    bench.advance(START + 1_000);
+    let withdrawn: Vec<u64> = people().into_iter().step_by(5).collect();
+    let withdrawn = consents(bench, &withdrawn, Status::Withdrawn);
+    bench.commit(&withdrawn);
+    let ends = bench.consent(phone(60_001), "sms", Status::Granted, Some(START + 2_000));
+    let comes = bench.consent(phone(60_003), "sms", Status::Granted, None);
+    bench.commit(&[ends, comes]);
+    bench.advance(START + 3_000);
+}
+
+#[test]
+fn a_damaged_page_is_rebuilt_from_a_checkpoint() {
+    let mut bench = bench();
+    go_on(&mut bench);
+    bench.books.checkpoint().unwrap();
+    repaired_as_before(bench);
+}
+
+#[test]
+fn a_damaged_page_is_rebuilt_from_a_checkpoint_and_what_came_after_it() {
+    let mut bench = bench();
+    bench.books.checkpoint().unwrap();
+    go_on(&mut bench);
+    repaired_as_before(bench);
+}
+
+#[test]
+fn a_damaged_page_is_rebuilt_in_the_middle_of_a_checkpoint() {
+    let mut bench = bench();
+    bench.books.checkpoint().unwrap();
+    go_on(&mut bench);
+    bench.books.begin_checkpoint();
+    for _ in 0..5 {
+        bench.books.checkpoint_slice(1).unwrap();
+    }
+    assert!(bench.books.pages.is_being_written());
+    repaired_as_before(bench);
+}
+
+#[test]
+fn a_damaged_page_without_a_checkpoint_is_rebuilt_from_the_states() {
+    let mut bench = bench();
+    go_on(&mut bench);
+    repaired_as_before(bench);
+}
+
+#[test]
+fn a_checkpoint_never_writes_a_damaged_page() {
+    let mut bench = Bench::new();
+    // A page each, so that one slice has pages of many parts.
+    let people: Vec<u64> = (0..2_000).map(|at| at * 65_536).collect();
+    let granted = consents(&bench, &people, Status::Granted);
+    bench.commit(&granted);
+    bench.books.checkpoint().unwrap();
+    let neighbours: Vec<u64> = people.iter().map(|it| it + 1).collect();
+    let granted = consents(&bench, &neighbours, Status::Granted);
+    bench.commit(&granted);
+    let name = permitted(&bench);
+    let pages: Vec<u64> =
+        bench.books.plane(&name).unwrap().pages().map(|(page, _)| page).step_by(40).collect();
+    for page in &pages {
+        flip(bench.books.plane(&name).unwrap(), *page, 50);
+    }
+    assert!(parts_damaged(&bench, name).len() > 5);
+    bench.books.checkpoint().unwrap();
+    assert!(parts_damaged(&bench, name).is_empty());
+    assert!(bench.books.mended.len() > 5);
+    bench.assert_right();
+    bench.after_crash(START + 5_000).assert_right();
+}
+
+#[test]
+fn a_damaged_page_on_disk_too_is_an_error() {
+    let mut bench = bench();
+    bench.books.checkpoint().unwrap();
+    let name = permitted(&bench);
+    let page = bench.books.plane(&name).unwrap().pages().map(|(page, _)| page).min().unwrap();
+    // The row is good, and not the one that the sums were made of.
+    bench.books.pages.planes.get_mut(&name).unwrap().put(page, Some(7));
+    flip(bench.books.plane(&name).unwrap(), page, 50);
+    let [part] = parts_damaged(&bench, name).try_into().unwrap();
+    assert!(bench.books.repair(part).is_err());
+    assert!(bench.books.mended.contains(&name.scope), "it stays in doubt");
+}

@@ -1,0 +1,487 @@
+//! A restored store serves nothing until it knows what it lost; then it answers
+//! as the original does (F12).
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use sendgate::proto::v1::{
+    self, ActorRole, AnswerForm, ApplyPolicyRequest, CheckRequest, ConsentEvent, Contact,
+    ContactKind, DescribeRequest, EraseRequest, Erasure, ExplainRequest, ExportRequest,
+    ExportSelection, FilterRequest, GetPolicyRequest, GetStatisticsRequest, Lift, LiftRequest,
+    Outcome, ReachQuery, ReachRequest, Reason, RecipientType, RecordRequest, RectifyRequest,
+    Revision, SuppressRequest, Suppression, filter_request,
+};
+use tonic::{Code, Status};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use tonic_types::StatusExt;
+
+use crate::{
+    backup::{back_up, command, error, restored, text},
+    support::{
+        Asking, HOUR, START, TestServer, at, grant, lines, options, phone, reasons, scope,
+        verified, withdrawal,
+    },
+};
+
+fn number(person: u64) -> String {
+    format!("+9053200000{person:02}")
+}
+
+fn email(person: u64) -> Contact {
+    Contact {
+        kind: ContactKind::Email.into(),
+        address: format!("person{person}@example.com"),
+        default_region: String::new(),
+    }
+}
+
+fn email_grant(person: u64, time: i64) -> ConsentEvent {
+    let contact = Some(email(person));
+    ConsentEvent { contact, channel: "email".to_owned(), ..grant("", time) }
+}
+
+fn actor(role: ActorRole) -> Option<v1::Actor> {
+    Some(v1::Actor { role: role.into(), id: "test".to_owned() })
+}
+
+async fn record(server: &TestServer, events: Vec<ConsentEvent>) {
+    let results = server.consent().record(RecordRequest { events }).await.unwrap().into_inner();
+    for result in results.results {
+        assert!(result.rejection.is_none(), "{:?}", result.rejection);
+    }
+}
+
+async fn suppress(server: &TestServer, brand: &str, contact: Contact, reason: Reason) {
+    let suppression = Suppression {
+        brand: brand.to_owned(),
+        contact: Some(contact),
+        reason: reason.into(),
+        ..Suppression::default()
+    };
+    let request = SuppressRequest { suppressions: vec![suppression] };
+    let results = server.consent().suppress(request).await.unwrap().into_inner().results;
+    assert_eq!(results[0].outcome(), Outcome::Applied);
+}
+
+async fn erase(server: &TestServer, brand: &str, contact: Contact) {
+    let erasure = Erasure {
+        brand: brand.to_owned(),
+        contact: Some(contact),
+        actor: actor(ActorRole::Staff),
+        ..Erasure::default()
+    };
+    let request = EraseRequest { erasures: vec![erasure] };
+    let results = server.consent().erase(request).await.unwrap().into_inner().results;
+    assert_ne!(results[0].revision, 0);
+}
+
+const SCOPES: [(RecipientType, &str, &str); 6] = [
+    (RecipientType::Individual, "sms", "marketing"),
+    (RecipientType::Merchant, "sms", "marketing"),
+    (RecipientType::Individual, "sms", "transactional"),
+    (RecipientType::Individual, "call", "marketing"),
+    (RecipientType::Individual, "email", "marketing"),
+    (RecipientType::Merchant, "email", "marketing"),
+];
+
+/// By scope and person.
+pub type Verdicts = BTreeMap<(String, String), Reason>;
+
+/// The verdict on everybody in every scope of these brands.
+pub async fn verdicts(server: &TestServer, brands: &[&str]) -> Verdicts {
+    let mut all = Verdicts::new();
+    for brand in brands {
+        for (recipient_type, channel, purpose) in SCOPES {
+            let (kind, people): (_, Vec<String>) = if channel == "email" {
+                (ContactKind::Email, (0..60).map(|at| email(at).address).collect())
+            } else {
+                (ContactKind::Phone, (0..60).map(number).collect())
+            };
+            let mut asking = Asking::open(
+                server,
+                v1::FilterOptions {
+                    brand: (*brand).to_owned(),
+                    scopes: vec![scope(recipient_type, channel, purpose)],
+                    ..options(kind, channel, AnswerForm::Reasons)
+                },
+            )
+            .await;
+            let answer = asking.ask(lines(1, &people)).await;
+            let name = format!("{brand} {recipient_type:?} {channel}/{purpose}");
+            for (person, reason) in people.into_iter().zip(reasons(&answer)) {
+                all.insert((name.clone(), person), reason);
+            }
+        }
+    }
+    all
+}
+
+/// What was known before the backup.
+pub async fn before(server: &TestServer) {
+    let grants = (0..30).map(|at| grant(&number(at), START - HOUR));
+    let emails = (0..15).map(|at| email_grant(at, START - HOUR));
+    record(server, grants.chain(emails).collect()).await;
+    record(server, vec![withdrawal(&number(1), "sms", "", START)]).await;
+    suppress(server, "main", phone(&number(2)), Reason::HardBounce).await;
+    suppress(server, "*", phone(&number(3)), Reason::LegalBlock).await;
+    suppress(server, "main", phone(&number(6)), Reason::LegalBlock).await;
+    erase(server, "main", phone(&number(5))).await;
+    erase(server, "main", phone(&number(6))).await;
+    erase(server, "*", email(5)).await;
+}
+
+/// What came after it: all that a replay could get wrong.
+pub async fn after(server: &TestServer) {
+    let minute = HOUR / 60;
+    let now = START + HOUR;
+    server.set_clock(now);
+    // Withdrawn without a time; one of them consents again later.
+    let timeless = |person| ConsentEvent {
+        consent_time: None,
+        ..withdrawal(&number(person), "sms", "marketing", 0)
+    };
+    let keyed = ConsentEvent { event_key: "stop-8".to_owned(), ..timeless(8) };
+    record(server, vec![timeless(7), keyed]).await;
+    // A grant ahead of its recording counts as of the recording, so that the
+    // withdrawal a minute later beats it.
+    record(server, vec![grant(&number(9), now + 2 * minute)]).await;
+    server.set_clock(now + minute);
+    record(server, vec![withdrawal(&number(9), "sms", "marketing", now + minute)]).await;
+    suppress(server, "main", phone(&number(10)), Reason::SpamComplaint).await;
+    suppress(server, "*", phone(&number(16)), Reason::LegalBlock).await;
+    let lift = Lift {
+        brand: "main".to_owned(),
+        contact: Some(phone(&number(2))),
+        reason: Reason::HardBounce.into(),
+        time: at(now + minute),
+        actor: actor(ActorRole::System),
+        ..Lift::default()
+    };
+    server.consent().lift(LiftRequest { lifts: vec![lift] }).await.unwrap();
+    let ends = ConsentEvent { valid_until_ms: Some(now + 3 * HOUR), ..grant(&number(17), now) };
+    record(server, vec![ends, email_grant(31, now), grant(&number(32), now)]).await;
+
+    // Erasures: of who was in the backup, and of who came after it.
+    suppress(server, "main", phone(&number(13)), Reason::LegalBlock).await;
+    for person in [11, 12, 13, 32] {
+        erase(server, "main", phone(&number(person))).await;
+    }
+    erase(server, "*", phone(&number(14))).await;
+    erase(server, "*", email(3)).await;
+    erase(server, "main", email(31)).await;
+    server.set_clock(now + HOUR);
+    // Who consents again after an erasure, old blocks notwithstanding.
+    let again = [6, 8, 12, 13].map(|person| grant(&number(person), now + HOUR));
+    record(server, again.to_vec()).await;
+    record(server, vec![email_grant(5, now + HOUR), email_grant(40, now + HOUR)]).await;
+    suppress(server, "main", phone(&number(11)), Reason::ManualBlock).await;
+
+    let rectify = RectifyRequest {
+        brand: "main".to_owned(),
+        from: Some(phone(&number(15))),
+        to: Some(phone(&number(35))),
+        actor: actor(ActorRole::Staff),
+        ..RectifyRequest::default()
+    };
+    server.consent().rectify(rectify).await.unwrap();
+    // A policy with another brand, and somebody in it.
+    let toml = policy(server).await.replace("starter-1", "two-brands") + "\n[brands.second]\n";
+    apply_policy(server, &toml).await;
+    let elsewhere =
+        |person| ConsentEvent { brand: "second".to_owned(), ..grant(&number(person), now + HOUR) };
+    record(server, [1, 7, 50].map(elsewhere).to_vec()).await;
+    suppress(server, "second", phone(&number(7)), Reason::ManualBlock).await;
+}
+
+async fn policy(server: &TestServer) -> String {
+    server.admin().get_policy(GetPolicyRequest {}).await.unwrap().into_inner().toml
+}
+
+async fn apply_policy(server: &TestServer, toml: &str) {
+    let request = ApplyPolicyRequest {
+        toml: toml.to_owned(),
+        permits_unknown: true,
+        ..ApplyPolicyRequest::default()
+    };
+    let answer = server.admin().apply_policy(request).await.unwrap().into_inner();
+    assert_eq!(answer.policy_version, "two-brands");
+}
+
+/// The change feed after a revision, as the command prints it.
+async fn feed(server: &TestServer, after: &Revision, into: &Path) {
+    let after = format!("{}:{}", after.epoch, after.revision);
+    let output = command(server, &["watch", "--until-now", "--after", &after]).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    fs::write(into, output.stdout).unwrap();
+}
+
+pub async fn revision(server: &TestServer) -> Revision {
+    let statistics = server.admin().get_statistics(GetStatisticsRequest {}).await.unwrap();
+    statistics.into_inner().revision.unwrap()
+}
+
+/// Everything that says who is permitted, asked once each.
+async fn refusals(server: &TestServer) -> Vec<(&'static str, Result<(), Status>)> {
+    let sms = || Some(scope(RecipientType::Individual, "sms", "marketing"));
+    let brand = || "main".to_owned();
+    let asked = options(ContactKind::Phone, "sms", AnswerForm::Reasons);
+    let asked = FilterRequest { message: Some(filter_request::Message::Options(asked)) };
+    let filter = server.filter().filter(tokio_stream::once(asked)).await.map(drop);
+    let check = CheckRequest {
+        brand: brand(),
+        scope: sms(),
+        contact: Some(phone(&number(0))),
+        ..CheckRequest::default()
+    };
+    let query = ReachQuery { permitted: Vec::from_iter(sms()), ..ReachQuery::default() };
+    let reach = ReachRequest {
+        brand: brand(),
+        contact_kind: ContactKind::Phone.into(),
+        queries: vec![query],
+        ..ReachRequest::default()
+    };
+    let describe = DescribeRequest {
+        brand: brand(),
+        scope: sms(),
+        contact_kind: ContactKind::Phone.into(),
+        addresses: vec![number(0)],
+        ..DescribeRequest::default()
+    };
+    let export = ExportRequest {
+        brand: brand(),
+        scope: sms(),
+        contact_kind: ContactKind::Phone.into(),
+        selection: ExportSelection::Permitted.into(),
+        ..ExportRequest::default()
+    };
+    let explain = ExplainRequest {
+        brand: brand(),
+        scope: sms(),
+        contact: Some(phone(&number(0))),
+        ..ExplainRequest::default()
+    };
+    vec![
+        ("Filter", filter),
+        ("Check", server.filter().check(check).await.map(drop)),
+        ("Reach", server.filter().reach(reach).await.map(drop)),
+        ("Describe", server.filter().describe(describe).await.map(drop)),
+        ("Export", server.consent().export(export).await.map(drop)),
+        ("Explain", server.consent().explain(explain).await.map(drop)),
+    ]
+}
+
+async fn assert_serves_nothing(server: &TestServer) {
+    for (call, answer) in refusals(server).await {
+        let status = answer.expect_err(call);
+        assert_eq!(status.code(), Code::Unavailable, "{call}: {status:?}");
+        assert_eq!(status.get_details_error_info().unwrap().reason, "RESTORED", "{call}");
+    }
+    assert_eq!(health(server, "sendgate.v1.FilterService").await, ServingStatus::NotServing);
+    assert_eq!(health(server, "").await, ServingStatus::NotServing);
+    assert_eq!(health(server, "sendgate.v1.ConsentService").await, ServingStatus::Serving);
+}
+
+async fn health(server: &TestServer, service: &str) -> ServingStatus {
+    let request = HealthCheckRequest { service: service.to_owned() };
+    HealthClient::new(server.channel()).check(request).await.unwrap().into_inner().status()
+}
+
+/// An original that went on after its backup, and the restored store, which
+/// nothing was replayed into yet.
+struct Restored {
+    original: TestServer,
+    copy: TestServer,
+    backup: Revision,
+    place: tempfile::TempDir,
+}
+
+impl Restored {
+    async fn new() -> Self {
+        let original = TestServer::start().await;
+        before(&original).await;
+        let place = tempfile::tempdir().unwrap();
+        let backup = revision(&original).await;
+        back_up(&original, &place.path().join("backup")).await;
+        after(&original).await;
+        feed(&original, &backup, &place.path().join("feed")).await;
+        let copy = TestServer::open(restored(&place.path().join("backup"))).await;
+        copy.set_clock(START + 3 * HOUR);
+        original.set_clock(START + 3 * HOUR);
+        Self { original, copy, backup, place }
+    }
+
+    fn feed(&self) -> std::path::PathBuf {
+        self.place.path().join("feed")
+    }
+
+    async fn import(&self, file: &Path, code: i32) -> serde_json::Value {
+        let output = command(&self.copy, &["import", text(file), "--json"]).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    async fn accept(&self) {
+        let last = revision(&self.original).await.revision.to_string();
+        let output = command(&self.copy, &["restore", "accept", "--replayed-to", &last]).await;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_store_answers_as_the_original_once_all_is_replayed() {
+    let mut it = Restored::new().await;
+    assert_serves_nothing(&it.copy).await;
+    it.copy.restart().await;
+    it.copy.set_clock(START + 3 * HOUR);
+    assert_serves_nothing(&it.copy).await;
+    let again = command(&it.copy, &["backup", "--out", text(&it.place.path().join("no"))]).await;
+    assert!(error(&again).contains("nobody has decided"));
+
+    // The feed tells that a policy is missing, and replays whatever it can.
+    let report = it.import(&it.feed(), 4).await;
+    assert!(report["rejected_rows"].as_u64().unwrap() >= 1, "{report}");
+    assert_serves_nothing(&it.copy).await;
+    apply_policy(&it.copy, &policy(&it.original).await).await;
+    let report = it.import(&it.feed(), 0).await;
+    assert!(report["applied"].as_u64().unwrap() >= 4, "what the first time had no brand: {report}");
+    // Repeating it changes nothing.
+    let reached = revision(&it.copy).await;
+    let report = it.import(&it.feed(), 0).await;
+    assert_eq!((revision(&it.copy).await, &report["applied"]), (reached, &0.into()), "{report}");
+
+    // An old list brings nobody back who was erased after the backup.
+    let old = it.place.path().join("old.csv");
+    let row =
+        |person| format!("main,{},individual,sms,marketing,granted,2025-12-31\n", number(person));
+    let rows: String = [11, 14, 32].into_iter().map(row).collect();
+    let header = "brand,address,recipient_type,channel,purpose,status,consent_time\n";
+    fs::write(&old, format!("{header}{rows}")).unwrap();
+    assert_eq!(it.import(&old, 4).await["rejected_rows"], 3);
+
+    let early = (it.backup.revision - 1).to_string();
+    let refused = command(&it.copy, &["restore", "accept", "--replayed-to", &early]).await;
+    assert!(error(&refused).contains("lies before the backup"));
+    let own = revision(&it.copy).await;
+    let foreign = format!("{}:{}", own.epoch, own.revision);
+    let refused = command(&it.copy, &["restore", "accept", "--replayed-to", &foreign]).await;
+    assert!(error(&refused).contains("of epoch"));
+    assert_serves_nothing(&it.copy).await;
+
+    it.accept().await;
+    let brands = ["main", "second"];
+    let expected = verdicts(&it.original, &brands).await;
+    assert_eq!(verdicts(&it.copy, &brands).await, expected);
+    for reason in [
+        Reason::Permitted,
+        Reason::NoConsent,
+        Reason::Erased,
+        Reason::LegalBlock,
+        Reason::OptedOut,
+        Reason::SpamComplaint,
+        Reason::ContactOptOut,
+        Reason::ManualBlock,
+    ] {
+        assert!(expected.values().any(|it| *it == reason), "{reason:?} was not put to the test");
+    }
+    for (call, answer) in refusals(&it.copy).await {
+        answer.expect(call);
+    }
+    assert_eq!(health(&it.copy, "sendgate.v1.FilterService").await, ServingStatus::Serving);
+    let twice = command(&it.copy, &["restore", "accept", "--accept-lost-since", "900"]).await;
+    assert!(error(&twice).contains("no decision is due"));
+
+    // A caller's revision of the former epoch means nothing here.
+    let check = CheckRequest {
+        brand: "main".to_owned(),
+        scope: Some(scope(RecipientType::Individual, "sms", "marketing")),
+        contact: Some(phone(&number(0))),
+        minimum_revision: Some(it.backup.clone()),
+        ..CheckRequest::default()
+    };
+    let status = it.copy.filter().check(check).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+
+    // Decided once, it stays so; and the store is what its events make.
+    it.copy.crash(revision(&it.copy).await.revision).await;
+    it.copy.set_clock(START + 3 * HOUR);
+    assert_eq!(verdicts(&it.copy, &brands).await, expected);
+    verified(it.copy).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_replayed_in_disorder_permits_nobody_more() {
+    let it = Restored::new().await;
+    apply_policy(&it.copy, &policy(&it.original).await).await;
+    let text = fs::read_to_string(it.feed()).unwrap();
+    let mut rows: Vec<&str> = text.lines().collect();
+    rows.reverse();
+    for row in &mut rows {
+        // One by one, so that erasures are not taken first.
+        let file = it.place.path().join("row");
+        fs::write(&file, format!("{row}\n")).unwrap();
+        it.import(&file, 0).await;
+    }
+    it.accept().await;
+    let brands = ["main", "second"];
+    let expected = verdicts(&it.original, &brands).await;
+    for (who, reason) in verdicts(&it.copy, &brands).await {
+        let should = expected[&who];
+        assert!(
+            reason != Reason::Permitted || should == Reason::Permitted,
+            "{who:?} is permitted, and the original says {should:?}"
+        );
+    }
+    verified(it.copy).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loss_that_is_accepted_is_told_and_erasures_are_replayed_no_more() {
+    let it = Restored::new().await;
+    let lost = format!("{}:{}", it.backup.epoch, it.backup.revision);
+    let output = command(&it.copy, &["restore", "accept", "--accept-lost-since", &lost]).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let statistics = it.copy.admin().get_statistics(GetStatisticsRequest {}).await.unwrap();
+    let restored = statistics.into_inner().restored.unwrap();
+    assert_eq!(restored.backup, Some(it.backup.clone()));
+    assert_eq!((restored.replayed_to, restored.lost_since), (None, Some(it.backup.revision)));
+    let stats = command(&it.copy, &["stats"]).await;
+    assert!(String::from_utf8_lossy(&stats.stdout).contains("lost since revision"));
+    let log = fs::read_to_string(it.copy.folder.path().join("audit.jsonl")).unwrap();
+    let about = format!("lost since {}", it.backup.revision);
+    assert_eq!(log.lines().filter(|line| line.contains(&about)).count(), 2, "{log}");
+
+    // Once it serves, nobody erases by fingerprint.
+    let text = fs::read_to_string(it.feed()).unwrap();
+    let erasures: Vec<&str> =
+        text.lines().filter(|row| row.contains("\"event\":\"ERASURE\"")).collect();
+    assert_eq!(erasures.len(), 7);
+    let file = it.place.path().join("erasures");
+    fs::write(&file, erasures.join("\n")).unwrap();
+    let rejects = it.place.path().join("rejects.csv");
+    let words = ["import", self::text(&file), "--json", "--rejects", self::text(&rejects)];
+    let output = command(&it.copy, &words).await;
+    assert_eq!(output.status.code(), Some(4));
+    let rejects = fs::read_to_string(rejects).unwrap();
+    assert!(rejects.contains("erase the contact by its address"), "{rejects}");
+    verified(it.copy).await;
+}
+
+/// A feed of one brand does not show what other brands kept of an erasure.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_marks_of_erasures_are_told_to_those_who_may_see_every_brand() {
+    let it = Restored::new().await;
+    let after = format!("{}:{}", it.backup.epoch, it.backup.revision);
+    let words = ["watch", "--until-now", "--after", &after, "--brand", "main"];
+    let output = command(&it.original, &words).await;
+    let file = it.place.path().join("main");
+    fs::write(&file, &output.stdout).unwrap();
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("\"erasure_marks\":\""));
+    assert!(fs::read_to_string(it.feed()).unwrap().contains("\"erasure_marks\":\""), "control");
+    let rejects = it.place.path().join("rejects.csv");
+    let words = ["import", text(&file), "--json", "--rejects", text(&rejects)];
+    command(&it.copy, &words).await;
+    let rejects = fs::read_to_string(rejects).unwrap();
+    assert_eq!(rejects.matches("names nobody").count(), 7, "{rejects}");
+}
