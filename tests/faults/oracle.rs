@@ -297,7 +297,7 @@ async fn repeat(changes: Vec<Change>, server: &Channel) -> Result<Vec<EventResul
         match change {
             Change::Consent(event) => events.push(event),
             Change::Suppression(suppression) => suppressions.push(suppression),
-            Change::Lift(_) => panic!("nothing is lifted here"),
+            Change::Lift(_) | Change::Erasure(_) => panic!("nothing of the kind is said here"),
         }
     }
     assert!(events.is_empty() || suppressions.is_empty(), "a population says one or the other");

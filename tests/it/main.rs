@@ -23,6 +23,7 @@ mod describe;
 mod explain;
 mod export;
 mod fuzzing;
+mod golden;
 mod history;
 mod hostile;
 mod http2_abuse;
