@@ -19,30 +19,59 @@ use crate::{
     campaign::Campaign,
     load::{Load, Told, check, populations},
     process::{Process, connect, run},
-    shim::{Action, Shim, Word, kind, operation},
+    shim::{
+        Action::{self, KillAfter, KillAtAnswer, KillBefore},
+        Shim, Word, kind, operation,
+    },
 };
 
-/// Where a kill may land: its name, how it is done there, and while what.
-const POINTS: [(&str, While, Action, u64, u64); 9] = [
-    ("at random", While::Load, Action::KillBefore, 0, 0),
-    ("before the log", While::Load, Action::KillBefore, operation::WRITE, kind::LOG),
-    ("before its sync", While::Load, Action::KillBefore, operation::SYNC, kind::LOG),
-    ("synced, not shown", While::Load, Action::KillAfter, operation::SYNC, kind::LOG),
-    ("not acknowledged", While::Load, Action::KillAtAnswer, operation::SYNC, kind::LOG),
-    ("at HEAD", While::Load, Action::KillBefore, operation::WRITE | operation::SYNC, kind::HEAD),
-    ("in a checkpoint", While::Checkpoint, Action::KillBefore, operation::WRITE, kind::LOG),
-    ("in a flush or merge", While::Merge, Action::KillBefore, CHANGE, kind::LEDGER),
-    ("in recovery", While::Recovery, Action::KillBefore, operation::ANY, kind::LEDGER),
-];
-/// All but reading.
-const CHANGE: u64 = operation::ANY & !operation::READ;
+/// Where a kill may land.
+struct Point {
+    name: &'static str,
+    during: While,
+    operations: u64,
+    kinds: u64,
+    action: Action,
+}
 
+/// What the server is doing then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum While {
-    Load,
+    /// Serving; the kill comes at any moment.
+    Serving,
+    Committing,
     Checkpoint,
     Merge,
     Recovery,
+}
+
+const fn point(
+    name: &'static str,
+    during: While,
+    operations: u64,
+    kinds: u64,
+    action: Action,
+) -> Point {
+    Point { name, during, operations, kinds, action }
+}
+
+const POINTS: [Point; 9] = [
+    point("at random", While::Serving, 0, 0, KillBefore),
+    point("before the log", While::Committing, operation::WRITE, kind::LOG, KillBefore),
+    point("before its sync", While::Committing, operation::SYNC, kind::LOG, KillBefore),
+    point("synced, not shown", While::Committing, operation::SYNC, kind::LOG, KillAfter),
+    point("not acknowledged", While::Committing, operation::SYNC, kind::LOG, KillAtAnswer),
+    point("at HEAD", While::Committing, operation::CHANGE, kind::HEAD, KillBefore),
+    point("in a checkpoint", While::Checkpoint, operation::WRITE, kind::LOG, KillAfter),
+    point("in a flush or merge", While::Merge, operation::CHANGE, kind::LEDGER, KillBefore),
+    point("in recovery", While::Recovery, operation::ANY, kind::LEDGER, KillBefore),
+];
+
+impl Point {
+    /// The kill comes at one of the next so many operations.
+    fn arm(&self, shim: &Shim, most: u64, random: &mut StdRng) {
+        shim.arm(self.action, self.operations, self.kinds, random.random_range(1..=most));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -55,52 +84,43 @@ async fn what_was_acknowledged_survives_sigkill_and_nothing_else_is_permitted() 
     drop(shim.serve().unwrap());
 
     let mut landed: BTreeMap<&str, u64> = BTreeMap::new();
-    let (mut committing, mut unacknowledged, mut turn) = (0, 0, 0);
+    let (mut committing, mut unacknowledged) = (0, 0);
     // Operations of a recovery, counted by the one before.
     let mut steps = 100;
-    while campaign.next() {
-        let (name, during, action, operations, kinds) = POINTS[turn % POINTS.len()];
-        turn += 1;
-        if during == While::Recovery {
-            shim.arm(action, operations, kinds, campaign.random.random_range(1..=steps));
-            let started = shim.serve();
-            *landed.entry(name).or_default() += u64::from(shim.has_fired());
-            drop(started);
+    let mut points = POINTS.iter().cycle();
+    while campaign.next()
+        && let Some(point) = points.next()
+    {
+        if point.during == While::Recovery {
+            point.arm(&shim, steps, &mut campaign.random);
+            drop(shim.serve());
+            *landed.entry(point.name).or_default() += u64::from(shim.has_fired());
         }
         // Nothing fires, but every step is counted.
-        shim.arm(Action::KillBefore, operation::ANY, kind::LEDGER, i64::MAX.cast_unsigned());
+        shim.arm(KillBefore, operation::ANY, kind::LEDGER, u64::MAX);
         let (mut process, address) = shim.serve().unwrap();
         steps = shim.get(Word::Hits).max(1).cast_unsigned();
         shim.disarm();
         let channel = connect(address).await;
-        let held = check(&mut people, &channel, &told).await;
-        unacknowledged += u64::from(held.unwrap());
+        unacknowledged += u64::from(check(&mut people, &channel, &told).await.unwrap());
 
-        let load = Load::start(people, &channel, &told, &mut campaign.random);
+        let mut load = Load::start(people, &channel, &told, &mut campaign.random);
         let before = campaign.random.random_range(1..150);
         tokio::time::sleep(Duration::from_millis(before)).await;
-        let fires = match during {
-            While::Recovery => false,
-            _ if operations == 0 => false,
-            While::Load => {
-                shim.arm(action, operations, kinds, campaign.random.random_range(1..=20));
-                wait(|| shim.has_fired()).await
+        match point.during {
+            While::Serving | While::Recovery => {}
+            While::Committing => {
+                point.arm(&shim, 20, &mut campaign.random);
+                wait(|| shim.has_fired()).await;
             }
             While::Checkpoint | While::Merge => {
                 // Alone, so that every operation is one of it.
-                people = load.end().await;
-                provoke(&shim, during, &channel, &mut campaign.random).await;
-                let fires = shim.has_fired();
-                let is_open = shim.get(Word::Committing) != 0;
-                process.kill();
-                *landed.entry(name).or_default() += u64::from(fires);
-                committing += u64::from(is_open);
-                continue;
+                load.stop().await;
+                provoke(&shim, point, &channel, &mut campaign.random).await;
             }
-        };
-        if during != While::Recovery {
-            *landed.entry(name).or_default() += u64::from(fires || operations == 0);
         }
+        let lands = shim.has_fired() || point.during == While::Serving;
+        *landed.entry(point.name).or_default() += u64::from(lands);
         process.kill();
         committing += u64::from(shim.get(Word::Committing) != 0);
         people = load.end().await;
@@ -118,7 +138,7 @@ async fn what_was_acknowledged_survives_sigkill_and_nothing_else_is_permitted() 
         told.events(),
     ));
     assert!(told.events() > 1_000, "there was no load");
-    for (name, ..) in POINTS {
+    for Point { name, .. } in &POINTS {
         assert!(landed.get(name).is_some_and(|count| *count > 0), "no kill landed {name}");
     }
     verify(&shim.folder(), told.events());
@@ -126,16 +146,13 @@ async fn what_was_acknowledged_survives_sigkill_and_nothing_else_is_permitted() 
 }
 
 /// Has the server write a checkpoint or rewrite its files, and kills it there.
-async fn provoke(shim: &Shim, during: While, channel: &Channel, random: &mut StdRng) {
-    let (_, _, action, operations, kinds) =
-        POINTS.into_iter().find(|point| point.1 == during).unwrap();
+async fn provoke(shim: &Shim, point: &Point, channel: &Channel, random: &mut StdRng) {
     let mut admin = AdminServiceClient::new(channel.clone());
-    let most = if during == While::Merge { 60 } else { 2 };
-    let after = if random.random() { Action::KillAfter } else { action };
-    shim.arm(after, operations, kinds, random.random_range(1..=most));
+    let most = if point.during == While::Merge { 60 } else { 2 };
+    point.arm(shim, most, random);
     // It dies of it; if there was too little to do, of the next one.
     for _ in 0..3 {
-        match during {
+        match point.during {
             While::Merge => drop(admin.purge(PurgeRequest {}).await),
             _ => drop(admin.checkpoint(CheckpointRequest {}).await),
         }
@@ -155,7 +172,7 @@ async fn wait(done: impl Fn() -> bool) -> bool {
 
 /// Verification follows the chain from revision 1 on: no gap, and no event more
 /// or fewer than were recorded (I3).
-pub fn verify(folder: &Path, events: u64) {
+fn verify(folder: &Path, events: u64) {
     let folder = folder.as_os_str();
     let output = run(&["verify".as_ref(), "--json".as_ref(), "--data".as_ref(), folder], b"");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

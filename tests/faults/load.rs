@@ -63,6 +63,11 @@ impl Told {
         by_then.map(|(_, revision)| *revision).max().unwrap_or(0)
     }
 
+    /// Whether every batch under load reflected what was acknowledged before (I4).
+    pub fn held(&self) -> Result<(), String> {
+        self.wrong.lock().unwrap().take().map_or(Ok(()), Err)
+    }
+
     /// Now, as the journal counts.
     fn moment(&self) -> u64 {
         let length = self.journal.as_ref().map(|path| path.metadata().map(|file| file.len()));
@@ -114,9 +119,7 @@ pub async fn check(
     channel: &Channel,
     told: &Told,
 ) -> Result<bool, String> {
-    if let Some(wrong) = told.wrong.lock().unwrap().take() {
-        return Err(wrong);
-    }
+    told.held()?;
     let recovered = revision(channel).await.map_err(|status| status.to_string())?;
     let acknowledged = told.revision.load(SeqCst);
     if recovered < acknowledged {
@@ -177,14 +180,25 @@ impl Load {
         self.tasks.iter().all(JoinHandle::is_finished)
     }
 
-    /// Ends it and gives the contacts back.
-    pub async fn end(self) -> Vec<Population> {
+    /// Ends it, when every request has been answered.
+    pub async fn stop(&mut self) {
         self.told.stop.store(true, SeqCst);
+        for _ in 0..6_000 {
+            if self.has_ended() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("a request was never answered");
+    }
+
+    /// Ends it and gives the contacts back.
+    pub async fn end(mut self) -> Vec<Population> {
+        // A killed server breaks connections; nothing waits for long.
+        self.stop().await;
         let mut populations = Vec::new();
         for task in self.tasks {
-            // A killed server breaks connections; nothing waits for long.
-            let ended = tokio::time::timeout(Duration::from_secs(60), task).await;
-            populations.push(ended.expect("a request was never answered").unwrap());
+            populations.push(task.await.unwrap());
         }
         populations
     }

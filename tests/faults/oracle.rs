@@ -186,6 +186,9 @@ pub async fn filter(
     let mut client = FilterServiceClient::new(server.clone());
     let mut answers = client.filter(tokio_stream::iter(requests)).await?.into_inner();
     let answer = answers.message().await?.and_then(|response| response.message);
+    // To the end: a client that breaks off a thousand streams is hung up on by
+    // its own library.
+    while answers.message().await?.is_some() {}
     match answer {
         Some(filter_response::Message::Answer(BatchAnswer { scopes, error: None, .. })) => {
             let reason = |tag: &u8| Reason::try_from(i32::from(*tag)).unwrap();

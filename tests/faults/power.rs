@@ -82,6 +82,7 @@ impl Run {
                 drop(AdminServiceClient::new(channel.clone()).purge(PurgeRequest {}).await);
             }
             people = load.end().await;
+            told.held().unwrap();
             // Ended, not killed: nothing is in doubt between two lives.
             tokio::time::sleep(Duration::from_millis(50)).await;
             process.kill();

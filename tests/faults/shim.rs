@@ -30,8 +30,9 @@ pub enum Action {
 pub mod operation {
     pub const WRITE: u64 = 1;
     pub const SYNC: u64 = 2;
-    pub const READ: u64 = 32;
     /// These, and opening, renaming and deleting.
+    pub const CHANGE: u64 = 31;
+    /// These, and reading.
     pub const ANY: u64 = 63;
 }
 
@@ -143,11 +144,9 @@ impl Shim {
     /// Makes something happen at the `nth` of these operations from now on.
     pub fn arm(&self, action: Action, operations: u64, kinds: u64, nth: u64) {
         self.disarm();
-        for (word, value) in
-            [(Word::Operations, operations), (Word::Kinds, kinds), (Word::Nth, nth)]
-        {
-            self.set(word, value.cast_signed());
-        }
+        self.set(Word::Operations, operations.cast_signed());
+        self.set(Word::Kinds, kinds.cast_signed());
+        self.set(Word::Nth, nth.cast_signed());
         // Last: until now nothing is counted.
         self.set(Word::Action, action as i64);
     }

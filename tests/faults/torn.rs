@@ -27,7 +27,7 @@ async fn a_log_cut_before_the_last_acknowledged_commit_is_refused_and_behind_it_
     let longer = fs::read(log(copy(server.folder.path()).path())).unwrap();
     assert!(longer.starts_with(&whole) && longer.len() > whole.len());
     // At every byte in the long run; in the short one at those where it is close.
-    let (last, step) = if Campaign::is_long() { (2_000, 1) } else { (40, 5) };
+    let (last, step) = if Campaign::is_long() { (600, 1) } else { (40, 5) };
     let before = whole.len().saturating_sub(last)..whole.len();
     let earlier = (0..whole.len()).step_by(whole.len() / 40);
 
