@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and testing sendgate needs: a C++ compiler and libclang
 # for RocksDB, curl, Python for the example in the README, valgrind to count
-# instructions, and a Rust toolchain.
+# instructions and to check memory, a Rust toolchain, and cargo-deny.
 # Does nothing where all is there.
 #
 #   scripts/setup.sh --peers    also what `loadtest compare` holds sendgate against
@@ -96,5 +96,15 @@ if ! cargo clippy --version >/dev/null 2>&1 || ! cargo fmt --version >/dev/null 
     say "adding clippy and rustfmt"
     rustup component add clippy rustfmt
     did=something
+fi
+# Unoptimised: it runs for seconds and takes two minutes to compile, in a folder
+# of its own. Without a network to fetch it from, the tests go on without it.
+if ! cargo deny --version >/dev/null 2>&1; then
+    say "installing cargo-deny"
+    if env -u CARGO_TARGET_DIR cargo install cargo-deny --version '^0.20' --locked --debug --quiet; then
+        did=something
+    else
+        say "cargo-deny could not be installed; licences and sources will not be checked" >&2
+    fi
 fi
 if [ "$did" = nothing ]; then say "all is there"; else say "done"; fi

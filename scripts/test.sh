@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Format, lints, tests, documentation, the README's example, and what the hot
-# loops cost in instructions and allocations. Everything in the release profile,
+# Format, lints, tests, the unsafe code under memcheck, documentation, licences
+# and sources of dependencies, the README's example, and what the hot loops cost
+# in instructions and allocations. Everything in the release profile,
 # so that RocksDB is compiled once.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
@@ -15,6 +16,12 @@ run cargo fmt --all --check
 run cargo clippy --release --workspace --all-targets --locked -- -D warnings
 run cargo test --release --workspace --locked
 run env RUSTDOCFLAGS=-Dwarnings cargo doc --release --no-deps --workspace --locked
+run scripts/memcheck.sh
+if cargo deny --version >/dev/null 2>&1; then
+    run cargo deny --workspace --locked check bans licenses sources
+else
+    echo "test: cargo-deny is not installed: licences, bans and sources are not checked" >&2
+fi
 run scripts/readme-python.sh
 run cargo bench --bench instructions --bench allocations --locked
 printf '\ntest: passed\n'

@@ -61,6 +61,7 @@ mod tokens;
 mod tokens_cli;
 mod tokens_streams;
 mod tokens_table;
+mod unsafe_code;
 mod watch;
 mod wire;
 mod worked_examples;
