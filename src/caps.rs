@@ -196,6 +196,8 @@ pub struct Limits {
     pub handshakes: usize,
     /// [`HANDSHAKE`].
     pub handshake: Duration,
+    /// [`CONNECTION_AGE`].
+    pub connection_age: Duration,
     /// [`STREAM_IDLE`].
     pub stream_idle: Duration,
     /// [`STREAM_AGE`].
@@ -217,6 +219,7 @@ impl Default for Limits {
             peer_connections: PEER_CONNECTIONS,
             handshakes: HANDSHAKES,
             handshake: HANDSHAKE,
+            connection_age: CONNECTION_AGE,
             stream_idle: STREAM_IDLE,
             stream_age: STREAM_AGE,
             connection_bytes: CONNECTION_BYTES,

@@ -55,7 +55,7 @@ pub async fn serve(
         .http2_keepalive_interval(Some(caps::KEEPALIVE))
         .http2_keepalive_timeout(Some(caps::KEEPALIVE_ANSWER))
         // With a grace, tonic would cut streams off without asking for an end.
-        .max_connection_age(caps::CONNECTION_AGE)
+        .max_connection_age(limits.connection_age)
         // Left out: a timeout of calls, because `pace` times messages and some
         // acts are long; a limit of calls on a connection, which its streams
         // are; and what TCP needs, which the listener sets.

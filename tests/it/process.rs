@@ -104,6 +104,15 @@ impl Process {
         Self::launch_by(command, folder, listen).serving()
     }
 
+    /// As [`serve`](Self::serve), with at most so many open files.
+    pub fn serve_with_files(folder: &Path, files: u32) -> Result<(Self, SocketAddr), String> {
+        let limited = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &limited, env!("CARGO_BIN_EXE_sendgate")]);
+        command.env("NO_COLOR", "1").stderr(Stdio::piped());
+        Self::serve_by(command, folder, "127.0.0.1:0")
+    }
+
     /// Waits until it serves.
     fn serving(self) -> Result<(Self, SocketAddr), String> {
         let mut process = self;
@@ -114,7 +123,7 @@ impl Process {
                 let address = rest.split(' ').next().unwrap().parse().unwrap();
                 let rest = move || lines.map_while(Result::ok).collect::<Vec<_>>().join("\n");
                 process.log = Some(thread::spawn(rest));
-                return Ok((process, address));
+                return Ok((self, address));
             }
             seen += &line;
             seen.push('\n');
