@@ -134,9 +134,6 @@ pub const PEER_CONNECTIONS: usize = 512;
 pub const HANDSHAKES: usize = 1_024;
 /// Time for a connection's TLS handshake and the first bytes of HTTP/2.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Time after which a connection takes no new streams, so that who may connect
-/// is asked again; open streams go on.
-pub const CONNECTION_AGE: Duration = Duration::from_secs(3_600);
 /// Open files left to the ledger and the rest when connections are counted.
 pub const OTHER_FILES: u64 = 1_024;
 /// Pause after the system had no file for a connection.
@@ -196,8 +193,6 @@ pub struct Limits {
     pub handshakes: usize,
     /// [`HANDSHAKE`].
     pub handshake: Duration,
-    /// [`CONNECTION_AGE`].
-    pub connection_age: Duration,
     /// [`STREAM_IDLE`].
     pub stream_idle: Duration,
     /// [`STREAM_AGE`].
@@ -219,7 +214,6 @@ impl Default for Limits {
             peer_connections: PEER_CONNECTIONS,
             handshakes: HANDSHAKES,
             handshake: HANDSHAKE,
-            connection_age: CONNECTION_AGE,
             stream_idle: STREAM_IDLE,
             stream_age: STREAM_AGE,
             connection_bytes: CONNECTION_BYTES,

@@ -54,11 +54,12 @@ pub async fn serve(
         .http2_adaptive_window(Some(false))
         .http2_keepalive_interval(Some(caps::KEEPALIVE))
         .http2_keepalive_timeout(Some(caps::KEEPALIVE_ANSWER))
-        // With a grace, tonic would cut streams off without asking for an end.
-        .max_connection_age(limits.connection_age)
-        // Left out: a timeout of calls, because `pace` times messages and some
-        // acts are long; a limit of calls on a connection, which its streams
-        // are; and what TCP needs, which the listener sets.
+        // Left out: an age of connections, because a new call of tonic's own
+        // client failed on a connection that was asked to end while a stream was
+        // open on it (streams have an age instead); a timeout of calls, because
+        // `pace` times messages and some acts are long; a limit of calls on a
+        // connection, which its streams are; what TCP needs, which the listener
+        // sets.
         .layer(PaceLayer::new(&limits))
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming::accept(listener, tls, limits), stop)

@@ -120,24 +120,6 @@ async fn streams_end_at_their_age() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_old_connection_takes_no_new_streams_and_keeps_its_own() {
-    let limits = Limits { connection_age: MS(500), ..Limits::default() };
-    let server = TestServer::limited(limits).await;
-    let raw = Raw::connect(server.address()).await;
-    let mut asking = Asking::open_bare(server.filter()).await;
-    asking.send(asked()).await;
-    for batch in 0..20 {
-        asking.ask(phones(batch, &[PHONE])).await;
-        sleep(MS(100)).await;
-    }
-    // An idle one is asked to leave, without an error.
-    assert_eq!(raw.finish().await.goaway, Some(0));
-    // A client of the library goes on in a new connection by itself.
-    server.admin().get_statistics(GetStatisticsRequest {}).await.unwrap();
-    assert_eq!(asking.end().await.batches, 20);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn connections_leave_the_ledger_its_files() {
     let folder = tempfile::tempdir().unwrap();
     let (_process, address) = Process::serve_with_files(folder.path(), 200).unwrap();
