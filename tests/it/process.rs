@@ -114,21 +114,20 @@ impl Process {
     }
 
     /// Waits until it serves.
-    fn serving(self) -> Result<(Self, SocketAddr), String> {
-        let mut process = self;
-        let mut lines = BufReader::new(process.child.stderr.take().unwrap()).lines();
+    fn serving(mut self) -> Result<(Self, SocketAddr), String> {
+        let mut lines = BufReader::new(self.child.stderr.take().unwrap()).lines();
         let mut seen = String::new();
         while let Some(Ok(line)) = lines.next() {
             if let Some((_, rest)) = line.split_once("address=") {
                 let address = rest.split(' ').next().unwrap().parse().unwrap();
                 let rest = move || lines.map_while(Result::ok).collect::<Vec<_>>().join("\n");
-                process.log = Some(thread::spawn(rest));
+                self.log = Some(thread::spawn(rest));
                 return Ok((self, address));
             }
             seen += &line;
             seen.push('\n');
         }
-        let status = process.child.wait().unwrap();
+        let status = self.child.wait().unwrap();
         Err(format!("{status}\n{seen}"))
     }
 
