@@ -198,7 +198,7 @@ async fn messages_that_never_come_whole_are_capped_together() {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_wait_for_a_reader_take_room_until_it_leaves() {
     // A full batch with reasons needs 13 MiB, and its answer keeps 0.3 of them.
-    let limits = Limits { filter_kib: 14_000, ..Limits::default() };
+    let limits = Limits { filter_kib: 13_700, ..Limits::default() };
     let server = TestServer::limited(limits).await;
     let full = phones(1, &vec![PHONE; caps::BATCH_RECIPIENTS]);
     let mut other = Asking::open_bare(server.filter()).await;
@@ -212,18 +212,25 @@ async fn answers_that_wait_for_a_reader_take_room_until_it_leaves() {
     raw.send(&frame(HEADERS, END_HEADERS, 1, &call(FILTER))).await.unwrap();
     let options = message(&FilterRequest { message: Some(asked()) });
     raw.send(&frame(DATA, 0, 1, &options)).await.unwrap();
-    // More would not fit the stream's window, which is not opened for it.
-    for piece in batch.repeat(6).chunks(16 << 10) {
-        if raw.send(&frame(DATA, 0, 1, piece)).await.is_err() {
-            break;
+    // Three batches fit the stream's window. The transport takes the first
+    // answer; two are kept, and then the next batch of anybody has no room.
+    for batches in 2..5 {
+        for piece in batch.chunks(16 << 10) {
+            raw.send(&frame(DATA, 0, 1, piece)).await.unwrap();
         }
+        let answered = async || {
+            let statistics = server.admin().get_statistics(GetStatisticsRequest {}).await.unwrap();
+            statistics.into_inner().recipients_filtered == batches * caps::BATCH_RECIPIENTS as u64
+        };
+        until("the batches are not answered", answered).await;
+        sleep(MS(300)).await;
     }
     let refused = async |other: &mut Asking| {
         let answer = other.ask(full.clone()).await;
         answer.error.is_some_and(|error| error.code() == BatchErrorCode::Overloaded)
     };
-    // While the batches are worked on there is no room either: so it must be
-    // refused again and again.
+    // While a batch is worked on there is no room either: so it must be refused
+    // again and again.
     let (begun, mut refusals) = (Instant::now(), 0);
     while refusals < 20 {
         assert!(begun.elapsed() < LONG, "answers that nobody reads take no room");
