@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what building and testing sendgate needs: a C++ compiler and libclang
-# for RocksDB, curl, Python for the example in the README, valgrind to count
-# instructions and to check memory, a Rust toolchain, and cargo-deny.
+# for RocksDB, curl, Python for its client and the example in the README, openssl
+# for the certificates of tests, valgrind to count instructions and to check
+# memory, a Rust toolchain, and cargo-deny.
 # Does nothing where all is there.
 #
 #   scripts/setup.sh --peers    also what `loadtest compare` holds sendgate against
@@ -39,6 +40,7 @@ missing_packages() {
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     have python3 || echo python3
     have valgrind || echo valgrind
+    have openssl || echo openssl
     have python3 && python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Format, lints, tests, the unsafe code under memcheck, documentation, licences
-# and sources of dependencies, the README's example, and what the hot loops cost
-# in instructions and allocations. Everything in the release profile,
+# and sources of dependencies, the README's example, the Python client, and what
+# the hot loops cost in instructions and allocations. All in the release profile,
 # so that RocksDB is compiled once.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
@@ -23,5 +23,6 @@ else
     echo "test: cargo-deny is not installed: licences, bans and sources are not checked" >&2
 fi
 run scripts/readme-python.sh
+run scripts/python.sh
 run cargo bench --bench instructions --bench allocations --locked
 printf '\ntest: passed\n'

@@ -29,8 +29,7 @@ _IS_PERMITTED = bytes(int(reason == PERMITTED) for reason in range(256))
 def flags(bits: bytes, count: int) -> bytes:
     """A byte a recipient, 1 if permitted."""
     if np is not None:
-        packed = np.frombuffer(bits, np.uint8)
-        unpacked: bytes = np.unpackbits(packed, count=count, bitorder="little").tobytes()
+        unpacked: bytes = _unpacked(bits, count).tobytes()
         return unpacked
     return b"".join(map(_FLAGS.__getitem__, bits))[:count]
 
@@ -38,9 +37,13 @@ def flags(bits: bytes, count: int) -> bytes:
 def mask(bits: bytes, count: int) -> Mask:
     """A bool a recipient."""
     if np is not None:
-        array: Mask = np.frombuffer(bytearray(flags(bits, count)), np.bool_)
+        array: Mask = _unpacked(bits, count).view(np.bool_)
         return array
     return list(map(bool, flags(bits, count)))
+
+
+def _unpacked(bits: bytes, count: int) -> Any:
+    return np.unpackbits(np.frombuffer(bits, np.uint8), count=count, bitorder="little")
 
 
 def byte_array(values: bytes) -> Bytes:

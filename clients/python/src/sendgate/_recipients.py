@@ -25,6 +25,14 @@ _LINE_BYTES = (4 << 20) - 1_024
 Recipients = Union[Iterable[int], Iterable[str], Any]
 
 
+def default_batch(recipients: Recipients) -> int:
+    """Recipients of a batch, unless the caller says how many. A batch costs the
+    library the same whatever its size, which is most of what an array costs;
+    texts cost more by themselves, and come from slower sources."""
+    is_array = np is not None and isinstance(recipients, np.ndarray)
+    return 65_536 if is_array or _as_numbers(recipients) is not None else 16_384
+
+
 @dataclass(frozen=True)
 class Part:
     """The recipients of one batch."""
@@ -92,7 +100,9 @@ def _iterable_parts(recipients: Iterator[Any], kind: Kind, batch: int) -> Iterat
         elif all(issubclass(one, str) for one in types):
             yield from _lines(given)
         else:
-            yield _integers([_index(one, begin, at) for at, one in enumerate(given)], given, kind, begin)
+            yield _integers(
+                [_index(one, begin, at) for at, one in enumerate(given)], given, kind, begin
+            )
         begin += len(given)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Union
 import grpc
 
 from sendgate._channel import authorization, open_channel, read_target
-from sendgate._recipients import BATCH_RECIPIENTS, Recipients, parts
+from sendgate._recipients import BATCH_RECIPIENTS, Recipients, default_batch, parts
 from sendgate._retry import also_unknown, only_promised, repeat
 from sendgate._sender import Sender
 from sendgate._status import error_of
@@ -37,8 +37,6 @@ from sendgate.stream import FilterStream
 from sendgate.v1 import consent_pb2, filter_pb2
 from sendgate.watch import Watch
 
-#: Recipients of a batch, unless said otherwise.
-BATCH = 16_384
 #: Batches without an answer, unless said otherwise.
 IN_FLIGHT = 4
 #: Recipients times scopes of a batch with reasons that the server takes.
@@ -46,6 +44,7 @@ _BATCH_VERDICTS = 2_097_152
 
 _FILTER = "/sendgate.v1.FilterService/"
 _CONSENT = "/sendgate.v1.ConsentService/"
+_HEALTH = "/grpc.health.v1.Health/Check"
 
 #: PEM as bytes, or the path of a file that holds it.
 Pem = Union[str, bytes, "os.PathLike[str]"]
@@ -132,14 +131,15 @@ class Client:
         reasons: bool = False,
         deduplicate: bool = False,
         minimum_revision: Revision | None = None,
-        batch: int = BATCH,
+        batch: int | None = None,
         in_flight: int = IN_FLIGHT,
         resume: int = 0,
         timeout: float | None = None,
     ) -> FilterStream:
         """Asks about many recipients: any iterable of integers or texts, a text
         file, a numpy array of integers. They are read and sent in a thread in
-        the background, `in_flight` batches of `batch` recipients ahead.
+        the background, `in_flight` batches of `batch` recipients ahead; without
+        a number, of 65,536 numbers of an array, 16,384 others.
 
         With `resume`, a stream that breaks because the server went away is
         opened again, so many times, from the first batch without an answer on.
@@ -147,8 +147,12 @@ class Client:
         """
         scopes = [scope] if isinstance(scope, Scope) else list(scope)
         kind = Kind(kind)
+        if batch is None:
+            batch = default_batch(recipients)
         if not 1 <= batch <= BATCH_RECIPIENTS or in_flight < 1 or resume < 0:
-            raise ValueError(f"batch is 1 to {BATCH_RECIPIENTS}, in_flight at least 1, resume 0 or more")
+            raise ValueError(
+                f"batch is 1 to {BATCH_RECIPIENTS}, in_flight at least 1, resume 0 or more"
+            )
         if resume and deduplicate:
             # A new stream knows nothing of whom the broken one permitted.
             raise ValueError("a stream that deduplicates cannot be resumed")
@@ -322,20 +326,22 @@ class Client:
         return repeat(call, may_repeat, timeout)
 
     def _connect(self, timeout: float | None = None) -> None:
-        """Waits until there is a connection. Nothing is sent before that, so it
-        is tried again and again until the time is over."""
+        """Waits until somebody answers. Nothing of the caller's is sent before
+        that, so it is tried again and again until the time is over."""
         with self._connecting:
             if self._connected:
                 return
             seconds = min(self._connect_timeout, timeout or self._connect_timeout)
-            ready = grpc.channel_ready_future(self._channel)
+            # Any answer will do. (The library's own channel_ready_future polls in
+            # a thread that fails noisily when the channel is closed.)
+            health: Any = self._channel.unary_unary(_HEALTH)
             try:
-                ready.result(timeout=seconds)
-            except grpc.FutureTimeoutError:
-                ready.cancel()
-                raise UnreachableError(
-                    f"cannot reach {self._target.address} within {seconds:g} s"
-                ) from None
+                health(b"", metadata=self._metadata, timeout=seconds, wait_for_ready=True)
+            except grpc.RpcError as error:
+                failure = error_of(error)
+                if failure.code in ("DEADLINE_EXCEEDED", "UNAVAILABLE"):
+                    what = f"cannot reach {self._target.address} within {seconds:g} s"
+                    raise UnreachableError(f"{what}: {failure.message}") from None
             self._connected = True
 
     def _ended(self, call: Any) -> None:

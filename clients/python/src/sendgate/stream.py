@@ -67,8 +67,11 @@ class FilterStream(Iterator[Answer]):
         self._call: Any = None
         self._totals = self._no_totals()
         self._ended = False
-        #: The revision of the last answer: where `watch` goes on from.
-        self.revision: Revision | None = None
+        #: The revision of the first answer. Who watches what happens to a list
+        #: begins here: what came after it may be in later answers only.
+        self.first_revision: Revision | None = None
+        #: The revision of the last answer.
+        self.last_revision: Revision | None = None
 
     def __iter__(self) -> FilterStream:
         return self
@@ -166,9 +169,11 @@ class FilterStream(Iterator[Answer]):
         return answer
 
     def _same_epoch(self, revision: Revision) -> None:
-        if self.revision is not None and self.revision.epoch != revision.epoch:
+        if self.first_revision is None:
+            self.first_revision = revision
+        if self.first_revision.epoch != revision.epoch:
             raise ContractError("the epoch changed within a stream")
-        self.revision = revision
+        self.last_revision = revision
 
     def _finish(self, summary: filter_pb2.FilterSummary) -> None:
         totals = self._totals
@@ -196,10 +201,10 @@ class FilterStream(Iterator[Answer]):
         if self._call is not None:
             self._call.cancel()
             self._call = None
-        if self.revision is not None:
+        if self.last_revision is not None:
             # Not from an older state than the answers that were given already;
             # after a restore the server refuses this, and so the stream ends.
-            self._options.minimum_revision.CopyFrom(self.revision.to_wire())
+            self._options.minimum_revision.CopyFrom(self.last_revision.to_wire())
         time.sleep(pause(self._failures))
         return True
 
