@@ -66,11 +66,16 @@ def honest(
     yield summary(answers, len(options.scopes))
 
 
-def fail(context: grpc.ServicerContext, code: grpc.StatusCode, reason: str | None = None) -> None:
+def fail(
+    context: grpc.ServicerContext,
+    code: grpc.StatusCode,
+    reason: str | None = None,
+    domain: str = "sendgate",
+) -> None:
     """Ends a call with a status, with our ErrorInfo if a reason is given."""
     if reason is not None:
         info = any_pb2.Any()
-        info.Pack(error_details_pb2.ErrorInfo(reason=reason, domain="sendgate"))
+        info.Pack(error_details_pb2.ErrorInfo(reason=reason, domain=domain))
         status = status_pb2.Status(code=code.value[0], message=reason, details=[info])
         details = ("grpc-status-details-bin", status.SerializeToString())
         context.set_trailing_metadata((details,))

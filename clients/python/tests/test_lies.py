@@ -33,6 +33,13 @@ def counts(answer: Answer, *numbers: int) -> None:
         one.count = number
 
 
+def missing_reason(answer: Answer) -> None:
+    """A reason that is none, with counts that agree."""
+    scope(answer).reasons = bytes([1, 0] + [1, 17] * 4)
+    counts(answer, 5, 4)
+    scope(answer).reason_counts.add(reason=types_pb2.REASON_UNSPECIFIED, count=1)
+
+
 # The second batch has ten recipients; 0, 2, 4, 6 and 8 are permitted: 0x55, 0x01.
 BITS_LIES: dict[str, Lie] = {
     "short bits": lie(permitted=b"\x55", permitted_count=4),
@@ -59,7 +66,7 @@ REASON_LIES: dict[str, Lie] = {
     "a reason that permits without its bit": lie(reasons=bytes([1, 1] + [1, 17] * 4)),
     "a bit whose reason refuses": lie(permitted=b"\x57\x01", permitted_count=6),
     "two that are exchanged": lie(permitted=b"\x56\x01"),
-    "a missing reason": lie(reasons=bytes([1, 0] + [1, 17] * 4)),
+    "a missing reason": lambda answer: missing_reason(answer),
     "no counts": lambda answer: scope(answer).ClearField("reason_counts"),
     "another count of a reason": lambda answer: counts(answer, 6, 4),
     "a count twice": lambda answer: scope(answer).reason_counts.append(
@@ -139,7 +146,7 @@ ENDINGS: dict[str, Ending] = {
         filter_pb2.FilterResponse(summary=filter_pb2.FilterSummary(batches=3))
     ],
     "an answer too many": lambda answers: [filter_pb2.FilterResponse(answer=answers[-1])],
-    "an unknown message": lambda answers: [filter_pb2.FilterResponse()],
+    "an unknown message": lambda answers: [filter_pb2.FilterResponse(), summary(answers)],
 }
 
 
