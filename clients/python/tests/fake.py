@@ -26,7 +26,7 @@ def right_answer(
     batch: filter_pb2.RecipientBatch, options: filter_pb2.FilterOptions
 ) -> filter_pb2.BatchAnswer:
     """Permits every second recipient, from the first on."""
-    n = len(batch.phones)
+    n = batch.count
     bits = bytes(
         sum(1 << bit for bit in range(0, 8, 2) if byte * 8 + bit < n)
         for byte in range((n + 7) // 8)

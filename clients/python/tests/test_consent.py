@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from conftest import BRAND, EMAIL, LONG_AGO, SMS, Server, grant
 from fake import EPOCH, Fake, fail
@@ -84,6 +85,16 @@ def test_the_events_that_were_not_recorded_are_named(client: Client) -> None:
     assert [one.is_recorded for one in caught.value.results] == [True, False]
     verdict = client.check("+905370000002", brand=BRAND, scope=SMS)
     assert verdict.reason is Reason.CONTACT_OPT_OUT, "the others are recorded"
+
+
+def test_an_integer_is_never_a_national_number(client: Client) -> None:
+    """The digits of a Cuban number are also a Turkish mobile without its zero."""
+    for integer in (5_352_123_456, np.uint64(5_352_123_456)):
+        assert Contact(integer, region="TR").to_wire().address == "+5352123456"  # type: ignore[arg-type]
+    assert Contact(7, "contact_id").to_wire().address == "7"
+    client.withdraw("0535 212 34 56", region="TR", brand=BRAND)
+    verdict = client.check(5_352_123_456, region="TR", brand=BRAND, scope=SMS)
+    assert verdict.reason is not Reason.CONTACT_OPT_OUT
 
 
 def test_a_time_without_an_offset_is_refused(client: Client) -> None:

@@ -13,11 +13,14 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import BRAND, SMS, Server, grant
+from fake import Batches, Fake, Responses, right_answer, summary
 
 from sendgate import Client, Reason
+from sendgate.v1 import filter_pb2
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 sys.path.insert(0, str(EXAMPLES))
@@ -84,6 +87,29 @@ def test_prefilter_writes_nothing_on_doubt(server: Server, tmp_path: Path) -> No
     assert all(one.stderr for one in done)
     assert target.read_text(encoding="utf-8") == "yesterday's\n"
     assert sorted(one.name for one in tmp_path.iterdir()) == ["broken.csv", "in.csv", "out.csv"]
+
+
+def test_prefilter_writes_nothing_where_one_batch_was_refused(fake: Fake, tmp_path: Path) -> None:
+    def script(
+        number: int, options: filter_pb2.FilterOptions, batches: Batches, context: Any
+    ) -> Responses:
+        answers = []
+        for at, batch in enumerate(batches):
+            answers.append(right_answer(batch, options))
+            if at == 1:
+                answers[-1].ClearField("scopes")
+                answers[-1].error.code = filter_pb2.BATCH_ERROR_CODE_INTERNAL
+            yield filter_pb2.FilterResponse(answer=answers[-1])
+        yield summary(answers)
+
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("phone\n" + "+905380000001\n" * 20_000, encoding="utf-8")
+    assert prefilter(fake.target, source, target).returncode == 0
+    target.unlink()
+    fake.filter = script
+    done = prefilter(fake.target, source, target)
+    assert (done.returncode, target.exists()) == (1, False)
+    assert "batch 1 was refused, INTERNAL" in done.stderr
 
 
 @pytest.mark.parametrize("language", STOP_WORDS)

@@ -55,15 +55,21 @@ class ActorRole(str, enum.Enum):
 class Contact:
     """One address of one kind."""
 
+    #: As text in any accepted spelling, or as an integer: a contact ID, or the
+    #: digits of a phone number from the country code on.
     address: str | int
     kind: Kind | str = Kind.PHONE
     #: Region, such as TR, whose national phone spellings are accepted.
     region: str = ""
 
     def to_wire(self) -> types_pb2.Contact:
-        return types_pb2.Contact(
-            kind=Kind(self.kind).wire, address=str(self.address), default_region=self.region
-        )
+        kind = Kind(self.kind)
+        address = str(self.address)
+        if kind is Kind.PHONE and not isinstance(self.address, str):
+            # As in a filter, an integer is E.164 digits. Without the plus sign
+            # it might be read as a national number of the region.
+            address = f"+{address}"
+        return types_pb2.Contact(kind=kind.wire, address=address, default_region=self.region)
 
 
 @dataclass(frozen=True)
