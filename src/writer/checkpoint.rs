@@ -273,6 +273,7 @@ impl Books {
                 Some(index) if !self.is_sound(name, *index, &mut checked) => {
                     // A damaged page must not be written as if it were good. It
                     // is rebuilt before the next slice, from what is on disk then.
+                    self.doubts.raise(name.scope);
                     is_damaged = true;
                     break;
                 }

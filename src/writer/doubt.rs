@@ -53,7 +53,8 @@ impl Doubts {
     /// known to be damaged by then.
     pub fn allow<'s>(&self, since: &Since, scopes: impl IntoIterator<Item = &'s Scope>) -> bool {
         let now = self.0.load();
-        now.found == since.0.found && !scopes.into_iter().any(|scope| now.scopes.contains(scope))
+        let in_doubt = |scope| since.0.scopes.contains(scope) || now.scopes.contains(scope);
+        now.found == since.0.found && !scopes.into_iter().any(in_doubt)
     }
 }
 
@@ -83,6 +84,7 @@ mod tests {
         assert!(doubts.allow(&during, &[scope(2)]), "another scope is not concerned");
         doubts.settle(&[scope(1)]);
         assert!(!doubts.allow(&before, &[scope(1)]), "its view may be the damaged one");
+        assert!(!doubts.allow(&during, &[scope(1)]), "and so may this one's");
         assert!(doubts.allow(&doubts.begin(), &[scope(1)]));
     }
 }

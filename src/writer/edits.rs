@@ -10,6 +10,7 @@ use crate::{
         decide::{Known, decide},
         plane::{PlaneId, PlaneRole, in_verdict_plane},
         policy::Policy,
+        reason::Reason,
         scope::{BrandId, Level, Scope, TypeSelector},
         time::Now,
     },
@@ -22,7 +23,14 @@ use crate::{
 /// Changes to planes, gathered over many contacts. A contact is decided on at
 /// most once per set.
 #[derive(Default)]
-pub struct Edits(HashMap<PlaneSlot, Vec<(u64, bool)>>);
+pub struct Edits {
+    changes: HashMap<PlaneSlot, Vec<(u64, bool)>>,
+    /// Contacts that are refused, and were so already by their verdict plane. A
+    /// page that memory has damaged may say that wrongly, while the one on disk
+    /// permits: so the next checkpoint looks at these pages too, before events
+    /// like this one count as contained in what is on disk (F5).
+    refused: HashMap<PlaneSlot, Vec<u64>>,
+}
 
 /// Where a plane stands: its scope by position, its kind and role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +43,13 @@ pub struct PlaneSlot {
     pub kind: ContactKind,
     /// What being in the plane means.
     pub role: PlaneRole,
+}
+
+impl PlaneSlot {
+    fn name(self, policy: &Policy) -> Option<PlaneId> {
+        let rules = policy.scopes().get(self.position)?;
+        Some(PlaneId { scope: rules.scope, kind: self.kind, role: self.role })
+    }
 }
 
 /// A contact to decide on, within a brand.
@@ -91,15 +106,18 @@ impl Edits {
                     PlaneRole::Reason(each) => each == reason,
                 })
             };
+            let slot = |role| PlaneSlot { position, brand, kind: contact.kind, role };
             let mut put = |role, member| {
-                let slot = PlaneSlot { position, brand, kind: contact.kind, role };
-                self.0.entry(slot).or_default().push((contact.id, member));
+                self.changes.entry(slot(role)).or_default().push((contact.id, member));
             };
+            let is_refused = decided != Some(Reason::Permitted);
             // Each plane by itself: after a crash some may be newer than others.
             for (role, plane) in kind_planes.roles() {
                 let member = belongs(role);
                 if plane.contains(contact.id) != member {
                     put(role, member);
+                } else if is_refused && role == PlaneRole::Verdict {
+                    self.refused.entry(slot(role)).or_default().push(contact.id);
                 }
             }
             let of_reason = decided.filter(|reason| reason.has_plane()).map(PlaneRole::Reason);
@@ -114,21 +132,26 @@ impl Edits {
     /// Whether nothing changes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.changes.is_empty() && self.refused.is_empty()
     }
 
     /// The changes by plane, in no particular order.
     pub(super) fn into_changes(self) -> impl Iterator<Item = (PlaneSlot, Vec<(u64, bool)>)> {
-        self.0.into_iter()
+        self.changes.into_iter()
     }
 
     /// Makes the changes, and notes the pages that they touch.
     pub fn apply(self, policy: &Policy, planes: &mut Planes, dirty: &mut DirtyPages) {
-        for (slot, mut changes) in self.0 {
+        for (slot, ids) in self.refused {
+            if let Some(name) = slot.name(policy) {
+                dirty.0.entry(name).or_default().extend(ids.into_iter().map(|id| id >> 16));
+            }
+        }
+        for (slot, mut changes) in self.changes {
             let PlaneSlot { position, kind, role, .. } = slot;
-            let Some(rules) = policy.scopes().get(position) else { continue };
+            let Some(name) = slot.name(policy) else { continue };
             changes.sort_unstable_by_key(|(id, _)| *id);
-            let pages = dirty.0.entry(PlaneId { scope: rules.scope, kind, role }).or_default();
+            let pages = dirty.0.entry(name).or_default();
             changes.iter().for_each(|(id, _)| {
                 pages.insert(id >> 16);
             });

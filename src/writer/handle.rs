@@ -288,9 +288,11 @@ impl WriterHandle {
             return Ok(None);
         };
         let store = Arc::clone(&self.store);
-        let copy = tokio::task::spawn_blocking(move || store.backup()).await;
-        let copy = copy.unwrap_or_else(|error| Err(StoreError::refused(error.to_string())))?;
-        Ok(Some(Backup { copy, _one_at_a_time: one_at_a_time }))
+        // The guard goes along: who asks may leave before the copy is made.
+        let make =
+            move || store.backup().map(|copy| Some(Backup { copy, _one_at_a_time: one_at_a_time }));
+        let made = tokio::task::spawn_blocking(make).await;
+        made.unwrap_or_else(|error| Err(StoreError::refused(error.to_string())))
     }
 
     /// Decides on what a restored store has lost: it serves from then on.

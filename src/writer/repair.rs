@@ -59,6 +59,8 @@ impl Books {
             planes.replace(position, name.kind, name.role, plane.with_part(at, pages));
         }
         self.view.planes = Arc::new(planes);
+        // Ends that were prepared from the damaged part are prepared anew.
+        self.due.reset(self.view.now.consents);
         let touched = self.touched_since_saved(&name, &plane, at)?;
         let mut edits = Default::default();
         self.decide_stored(&touched, self.view.now, &mut edits)?;

@@ -154,6 +154,23 @@ fn a_checkpoint_never_writes_a_damaged_page() {
 }
 
 #[test]
+fn a_withdrawal_of_somebody_whom_damage_hid_outlives_the_checkpoint() {
+    let mut bench = bench();
+    bench.books.checkpoint().unwrap();
+    let name = permitted(&bench);
+    let person = people()[0];
+    let page = phone(person) >> 16;
+    // On disk they are permitted, and in memory not any more.
+    flip(bench.books.plane(&name).unwrap(), page, 3);
+    assert!(!bench.books.plane(&name).unwrap().contains(phone(person)));
+    let withdrawn = consents(&bench, &[person], Status::Withdrawn);
+    bench.commit(&withdrawn);
+    bench.books.checkpoint().unwrap();
+    bench.assert_right();
+    bench.after_crash(START + 5_000).assert_right();
+}
+
+#[test]
 fn a_damaged_page_on_disk_too_is_an_error() {
     let mut bench = bench();
     bench.books.checkpoint().unwrap();

@@ -114,7 +114,22 @@ pub fn await_head(folder: &Path, revision: u64) {
 
 /// A copy of a folder as it is on disk now; of a running server, what a
 /// SIGKILL would leave.
+///
+/// The files are copied one after the other. If RocksDB took another manifest
+/// meanwhile, the copy is of no moment at all, and is made again.
 pub fn copy(folder: &Path) -> TempDir {
+    loop {
+        let copied = copy_once(folder);
+        let current = |folder: &Path| fs::read_to_string(folder.join("CURRENT")).ok();
+        let manifest = current(copied.path());
+        let is_there = |name: &String| copied.path().join(name.trim()).is_file();
+        if manifest == current(folder) && manifest.as_ref().is_none_or(is_there) {
+            return copied;
+        }
+    }
+}
+
+fn copy_once(folder: &Path) -> TempDir {
     let copy = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();

@@ -10,7 +10,7 @@ use sendgate::domain::{
 };
 
 /// Caps whose edge is no request's: what holds them instead.
-const NOT_DRIVEN: [(&str, &str); 17] = [
+const NOT_DRIVEN: &[(&str, &str)] = &[
     ("ANSWER_BYTES", "no request reaches it: asserted beside the constants when compiled"),
     ("IMPORT_AHEAD", "chunks above it wait and are not refused: HTTP/2 holds the sender back"),
     ("ANSWERS_AHEAD", "answers above it wait for their reader, and the stream's next batch too"),
@@ -28,6 +28,32 @@ const NOT_DRIVEN: [(&str, &str); 17] = [
     ("KEEPALIVE", "half a minute of a peer that is gone"),
     ("KEEPALIVE_ANSWER", "set on the transport, follows the former"),
     ("DRAIN", "ten seconds of a stream that does not end"),
+    ("CUT", "the second that streams cut off by a stop have for their rows"),
+    ("ACCEPT_PAUSE", "a pause after an error, and no cap"),
+    ("REFUSALS_LOGGED", "a period, and no cap"),
+    ("TOKEN_EXPIRY", "a period, and no cap"),
+    ("TLS_RELOAD", "a period of `Limits`: tls.rs takes a shorter one"),
+    ("TLS_WARNING", "the days before an end from which the log warns"),
+    ("CONNECTIONS", "of `Limits`: slow_clients.rs drives a small one"),
+    ("PEER_CONNECTIONS", "of `Limits`: slow_clients.rs drives a small one"),
+    ("CONNECTION_BYTES", "of `Limits`: slow_clients.rs drives a small one"),
+    ("TRANSPORT_BYTES", "of `Limits`: slow_clients.rs drives a small one"),
+    ("STREAM_IDLE", "of `Limits`: slow_clients.rs drives a short one"),
+    ("STREAM_AGE", "of `Limits`: slow_clients.rs drives a short one"),
+    ("HANDSHAKE", "of `Limits`: tls.rs drives a short one"),
+    ("HANDSHAKES", "of `Limits`: tls.rs drives a small one"),
+    ("OTHER_FILES", "slow_clients.rs drives it by the limit of open files"),
+    ("PENDING_RESETS", "set on the transport; http2_abuse.rs meets it"),
+    ("FRAME_BYTES", "set on the transport"),
+    ("TLS_FILE_BYTES", "of files that whoever runs the server names"),
+    ("TOKENS", "asserted to fit their file when compiled; a thousand commits to its folder"),
+    ("TOKENS_FILE_BYTES", "asserted to hold all tokens when compiled"),
+    ("TOKEN_BRANDS", "at its edge in the unit tests of tokens/grant.rs"),
+    ("TOKEN_NAME_BYTES", "at its edge in the unit tests of tokens/grant.rs"),
+    ("AUDITED_POLICIES", "policies of one stream: more are left out of its row"),
+    ("BACKUP_BYTES", "a part of a stream; asserted to fit a message when compiled"),
+    ("BACKUP_PATIENCE", "a minute with a reader that does not read"),
+    ("MEMORY_RESERVE", "tests/faults/memory.rs meets it"),
 ];
 
 #[test]

@@ -9,8 +9,8 @@ use std::{
 use sendgate::{
     app::{Config, Server},
     caps,
-    client::Client,
     caps::Limits,
+    client::Client,
     clock::Clock,
     proto::v1::{
         Actor, ActorRole, ApplyPolicyRequest, CheckRequest, CheckpointRequest, ConsentEvent,

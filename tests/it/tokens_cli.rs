@@ -181,10 +181,13 @@ fn a_file_that_others_can_read_holds_no_token() {
 fn an_address_that_others_reach_needs_tokens() {
     let shell = Shell::new();
     let refused = Process::serve_at(&shell.data(), "0.0.0.0:0").err().unwrap();
-    assert!(refused.contains("without tokens") && refused.contains("--insecure"), "{refused}");
+    assert!(
+        refused.contains("neither TLS nor tokens") && refused.contains("--insecure"),
+        "{refused}"
+    );
     token(shell.offline(&["token", "create", "boss", "--brand", "*", "--role", "admin"]));
     let refused = Process::serve_at(&shell.data(), "0.0.0.0:0").err().unwrap();
-    assert!(refused.contains("encryption") && !refused.contains("without tokens"), "{refused}");
+    assert!(refused.contains("without TLS") && !refused.contains("tokens:"), "{refused}");
 }
 
 #[test]

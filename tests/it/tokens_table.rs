@@ -150,7 +150,7 @@ fn the_descriptors_name_the_methods_and_brands_that_they_are_known_to() {
     };
     assert_eq!(brands("/Filter"), [[1, 1]]);
     assert_eq!(brands("/Record"), [[1, 1]]);
-    assert_eq!(brands("/Import"), [[1, 1, 1], [1, 2, 1], [1, 3, 1]]);
+    assert_eq!(brands("/Import"), [[1, 1, 1], [1, 2, 1], [1, 3, 1], [1, 4, 1]]);
     assert_eq!(brands("/Watch"), [[1]]);
     assert!(brands("/Purge").is_empty());
     assert_eq!(naming(&[1, 2], "ab").as_ref(), [0x0a, 4, 0x12, 2, b'a', b'b']);
@@ -213,6 +213,11 @@ async fn no_method_takes_a_token_that_it_must_not_take() {
 
         // Brand by brand, whether it exists, and for all brands at once.
         for path in &rpc.brands {
+            if *path == ERASURE {
+                let asked = ask(Some(&main), naming(path, "main")).await;
+                assert_eq!(asked, denied("BRAND_NOT_GRANTED"), "its marks are of any brand");
+                continue;
+            }
             for brand in ["other", "nobody", "*", "MAIN", "main "] {
                 let asked = ask(Some(&main), naming(path, brand)).await;
                 assert_eq!(asked, denied("BRAND_NOT_GRANTED"), "{brand} {path:?} {rpc:?}");
@@ -229,6 +234,24 @@ async fn no_method_takes_a_token_that_it_must_not_take() {
             let asked = ask(Some(&main), empty()).await;
             assert_eq!(asked, denied("BRAND_NOT_GRANTED"), "the whole store: {rpc:?}");
         }
+    }
+}
+
+/// The brand of a replayed erasure in an import, which needs a token of all
+/// brands and the role admin.
+const ERASURE: [i32; 3] = [1, 4, 1];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replayed_erasure_needs_the_role_admin_too() {
+    let guarded = Guarded::start().await;
+    let channel = guarded.server.connect().await;
+    let import = "/sendgate.v1.ConsentService/Import";
+    for (roles, let_in) in [(&[RECORD][..], false), (&[RECORD, ADMIN], true)] {
+        let name = format!("replays-{}", roles.len());
+        let token = bearer(&guarded.create(&name, &["*"], roles).await);
+        let asked = call(&channel, import, Some(&token), naming(&ERASURE, "main")).await;
+        let is_denied = asked.is_err_and(|status| status.code() == Code::PermissionDenied);
+        assert_eq!(is_denied, !let_in, "{name}");
     }
 }
 
