@@ -30,6 +30,7 @@ left_out=(
 )
 # Property tests without a number of their own: a few cases each.
 export PROPTEST_CASES=12
-exec valgrind --quiet --error-exitcode=9 --child-silent-after-fork=yes --leak-check=full \
+# Turns are given fairly: else a thread that spins may keep another from its own.
+exec valgrind --quiet --error-exitcode=9 --fair-sched=yes --child-silent-after-fork=yes --leak-check=full \
     --errors-for-leak-kinds=definite --show-leak-kinds=definite \
     "$binary" --test-threads 1 "${left_out[@]}" engine:: domain::

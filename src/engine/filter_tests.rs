@@ -32,7 +32,7 @@ const IMPLAUSIBLE: u64 = 999_999_999_999;
 
 /// A view in which nobody is known, and one contact of each kind was erased: by
 /// the brand, and by all brands.
-pub(super) fn view() -> View {
+pub(crate) fn view() -> View {
     let policy = Policy::read(STARTER, Names::default()).unwrap();
     let brand = policy.brand("main").unwrap();
     let secret = Secret::from_bytes(&[7; Secret::BYTES]).unwrap();

@@ -38,7 +38,7 @@ pub use plane_sum::Checked;
 #[cfg(test)]
 mod directory_tests;
 #[cfg(test)]
-mod filter_tests;
+pub(crate) mod filter_tests;
 #[cfg(test)]
 mod page_tests;
 #[cfg(test)]

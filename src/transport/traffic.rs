@@ -65,7 +65,8 @@ impl Traffic {
     pub fn must_wait(&self, context: &Context<'_>) -> bool {
         let mut unread = self.unread();
         let is_full = self.is_full(unread.bytes, self.totals.unread.load(Ordering::Relaxed));
-        if is_full {
+        // A stream may be asked many times before it is woken.
+        if is_full && !unread.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
             unread.waiting.push(context.waker().clone());
         }
         is_full

@@ -27,18 +27,7 @@ use loom::{
 
 use self::modelled::Published;
 use super::{books, doubt};
-use crate::{
-    domain::{
-        policy::{Names, Policy, STARTER},
-        secret::Secret,
-        time::Now,
-    },
-    engine::{
-        directory::Directory,
-        erased::Erased,
-        view::{Directories, Planes, View},
-    },
-};
+use crate::engine::{filter_tests::view, view::View};
 
 mod sync {
     //! The names of `super::sync` on loom's locks.
@@ -101,27 +90,6 @@ mod sync {
                 Ok(())
             }
         }
-    }
-}
-
-fn view() -> View {
-    let policy = Policy::read(STARTER, Names::default()).unwrap();
-    View {
-        epoch: 1,
-        revision: 1,
-        now: Now { consents: 0, suppressions: 0 },
-        planes: Arc::new(Planes::empty(policy.scopes().len())),
-        policy: Arc::new(policy),
-        policy_revision: 1,
-        directories: Directories {
-            email: Directory::new().handle(),
-            external_id: Directory::new().handle(),
-            emails: 0,
-            external_ids: 0,
-            bytes: 0,
-        },
-        erased: Arc::new(Erased::new([], [])),
-        secret: Secret::from_bytes(&[7; Secret::BYTES]).unwrap(),
     }
 }
 

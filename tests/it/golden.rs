@@ -29,7 +29,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     backup::{back_up, restored},
     damage::copy,
-    restore::{after, before, revision, verdicts},
+    restore::story::{after, before, revision, verdicts},
     support::{HOUR, START, TestServer, grant},
 };
 
