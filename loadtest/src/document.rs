@@ -30,6 +30,8 @@ pub enum Part {
     Table(Table),
     /// Lines over two axes.
     Plot(Plot),
+    /// What was reached of what was due; a picture of figures that a table has.
+    Bars(Bars),
     /// A sentence or more.
     Note(String),
 }
@@ -65,6 +67,15 @@ pub struct Plot {
     pub y: Axis,
     /// The lines.
     pub series: Vec<Series>,
+}
+
+/// Shares of what was due, beside each other.
+#[derive(Clone, Debug)]
+pub struct Bars {
+    /// What the bars show.
+    pub caption: String,
+    /// What was done, and the share: 1 is just enough.
+    pub bars: Vec<(String, f64)>,
 }
 
 /// An axis of a plot.

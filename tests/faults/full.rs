@@ -131,12 +131,17 @@ async fn a_small_file_system_that_is_full_loses_nothing() {
     let mut campaign = Campaign::new("F6", "tmpfs full", 2);
     let folder = disk.0.join("data");
     let ballast = disk.0.join("ballast");
-    let told = Told::new(None);
-    let mut people = populations();
+    let (mut told, mut people) = (Told::new(None), populations());
     while campaign.next() {
-        let (process, address) = Process::serve(&folder).unwrap();
-        let channel = connect(address).await;
-        check(&mut people, &channel, &told).await.unwrap();
+        let (mut process, mut channel) = holds(&folder, &mut people, &told).await;
+        if free(disk.0) < ROOM {
+            // A ledger keeps every event: some hundred trials fill the disk by
+            // themselves, and what fails then is not what was asked.
+            drop(process);
+            fs::remove_dir_all(&folder).unwrap();
+            (told, people) = (Told::new(None), populations());
+            (process, channel) = holds(&folder, &mut people, &told).await;
+        }
         // All but a little of what is left.
         let left = campaign.random.random_range(0..200_000);
         let free = free(disk.0).saturating_sub(left);
@@ -145,9 +150,18 @@ async fn a_small_file_system_that_is_full_loses_nothing() {
         stops(process).await;
         fs::remove_file(&ballast).unwrap();
     }
-    let (process, address) = Process::serve(&folder).unwrap();
-    check(&mut people, &connect(address).await, &told).await.unwrap();
-    drop(process);
+    drop(holds(&folder, &mut people, &told).await);
+}
+
+/// Bytes that a trial finds free at least.
+const ROOM: usize = 8 << 20;
+
+/// Starts a server, which must answer as it was told.
+async fn holds(folder: &Path, people: &mut [Population], told: &Arc<Told>) -> (Process, Channel) {
+    let (process, address) = Process::serve(folder).unwrap();
+    let channel = connect(address).await;
+    check(people, &channel, told).await.unwrap();
+    (process, channel)
 }
 
 /// A mounted file system, unmounted when dropped.

@@ -1,6 +1,6 @@
 //! What a comparison found: one row a target, and what the baselines took.
 
-use crate::document::{Cell, Part, Table};
+use crate::document::{Bars, Cell, Part, Table};
 
 /// The figures of one thing over all rounds.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +83,18 @@ impl Target {
 impl Row {
     fn ratio(&self) -> f64 {
         self.ours / self.theirs
+    }
+
+    fn title(&self) -> String {
+        format!("{} {}", self.target, self.what)
+    }
+
+    /// How much of what is due was reached: 1 is just enough.
+    fn share(&self) -> f64 {
+        match self.due {
+            Target::AtLeast(bound) => self.ratio() / bound,
+            Target::AtMost(bound) => bound / self.ratio(),
+        }
     }
 
     /// Whether the target is met.
@@ -233,7 +245,11 @@ impl Findings {
             columns: columns(&["who", "wall", "server's processor", "unit", "spread"]),
             rows: self.taken.iter().map(taken).collect(),
         };
-        vec![Part::Table(targets), Part::Table(baselines)]
+        let bars = Bars {
+            caption: "How much of each target was reached: the line is just enough".into(),
+            bars: self.rows.iter().map(|row| (row.title(), row.share())).collect(),
+        };
+        vec![Part::Table(targets), Part::Bars(bars), Part::Table(baselines)]
     }
 }
 
@@ -266,6 +282,8 @@ mod tests {
             Target::AtMost(1.0),
         );
         assert!(!findings.hold());
+        let shares: Vec<f64> = findings.rows.iter().map(Row::share).collect();
+        assert_eq!(shares, [1.0, 2.0 / 2.1]);
     }
 
     #[test]

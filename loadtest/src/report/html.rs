@@ -2,10 +2,13 @@
 
 use std::{fmt::Write, fs, io, path::Path};
 
-use super::{svg, terminal::shown};
-use crate::document::{Cell, Document, Part, Plot, Table};
+use super::{number, svg, terminal::shown};
+use crate::document::{Bars, Cell, Document, Part, Plot, Table};
 
 const STYLE: &str = include_str!("page.css");
+/// How many times what is due the longest bar shows; the page's style has the
+/// line of what is due at its half.
+const FULL: f64 = 2.0;
 
 /// Writes a report as a page.
 ///
@@ -34,6 +37,7 @@ pub fn to_string(document: &Document) -> String {
         match part {
             Part::Table(table) => write_table(&mut page, table),
             Part::Plot(plot) => write_plot(&mut page, plot),
+            Part::Bars(bars) => write_bars(&mut page, bars),
             Part::Note(note) => {
                 // Writing to a string does not fail, here and below.
                 let _ = writeln!(page, "<p class=\"note\">{}</p>", escape(note));
@@ -85,6 +89,24 @@ fn write_plot(page: &mut String, plot: &Plot) {
     let _ = writeln!(page, "</p>\n{}\n</figure></section>", svg::picture(plot));
 }
 
+/// Bars up to [`FULL`]; a line marks what is due.
+fn write_bars(page: &mut String, bars: &Bars) {
+    let caption = escape(&bars.caption);
+    let _ = writeln!(page, "<section><h2>{caption}</h2>\n<div class=\"bars\">");
+    for (name, share) in &bars.bars {
+        // Comparisons with what is no number are false: such a bar is empty, and fails.
+        let class = if *share >= 1.0 { "reached" } else { "short" };
+        let width = if *share > 0.0 { share.min(FULL) / FULL * 100.0 } else { 0.0 };
+        let (name, share) = (escape(name), number::show(*share));
+        let _ = writeln!(
+            page,
+            "<span>{name}</span><span class=\"bar\"><i class=\"{class}\" \
+             style=\"width:{width:.1}%\"></i></span><b>{share}</b>"
+        );
+    }
+    page.push_str("</div></section>\n");
+}
+
 /// Text as it may stand in a page, also within quotes.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -118,7 +140,20 @@ mod tests {
                 .map(|name| Series { name: name.to_owned(), points: vec![(1.0, 5.0), (9.0, 50.0)] })
                 .into(),
         }));
+        let bars = [("enough", 1.0), ("<half>", 0.5), ("much", 40.0), ("none", f64::NAN)];
+        document.parts.push(Part::Bars(Bars {
+            caption: "shares".to_owned(),
+            bars: bars.map(|(name, share)| (name.to_owned(), share)).into(),
+        }));
         let page = to_string(&document);
+        for bar in [
+            "\"reached\" style=\"width:50.0%\"",
+            "&lt;half&gt;</span><span class=\"bar\"><i class=\"short\" style=\"width:25.0%\"",
+            "\"reached\" style=\"width:100.0%\"",
+            "\"short\" style=\"width:0.0%\"",
+        ] {
+            assert!(page.contains(bar), "{bar}");
+        }
         for absent in ["<script", "http:", "https:", "url(", "@import", "<b>"] {
             assert!(!page.contains(absent), "{absent}");
         }

@@ -23,6 +23,8 @@ pub fn to_string(document: &Document) -> String {
         match part {
             Part::Table(table) => tables.push(table_value(table)),
             Part::Plot(plot) => plots.push(plot_value(plot)),
+            // Its figures are in a table.
+            Part::Bars(_) => {}
             Part::Note(note) => notes.push(json!(note)),
         }
     }

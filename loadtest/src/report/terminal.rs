@@ -30,11 +30,11 @@ pub fn to_string(document: &Document) -> String {
             Part::Note(note) => {
                 let _ = writeln!(text, "\n{note}");
             }
-            Part::Plot(_) => {}
+            Part::Plot(_) | Part::Bars(_) => {}
         }
     }
     if !document.holds {
-        text.push_str("\nThis run FAILED: see above.\n");
+        text.push_str("\nSomething does NOT hold: see above.\n");
     }
     text
 }
@@ -94,6 +94,6 @@ mod tests {
                         max         12,300\n";
         assert_eq!(to_string(&document), expected);
         document.holds = false;
-        assert!(to_string(&document).contains("FAILED"));
+        assert!(to_string(&document).contains("NOT hold"));
     }
 }

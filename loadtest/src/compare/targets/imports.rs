@@ -78,7 +78,7 @@ pub async fn run(context: &Context, findings: &mut Findings) -> Result<(), Failu
         findings.took("PostgreSQL INSERT ... ON CONFLICT of 1,000", &theirs, "ns", None);
         let what = "import / PostgreSQL INSERT ... ON CONFLICT of 1,000";
         findings.rates("P11", what, [&second, &theirs], Target::AtLeast(10.0));
-        postgres.stop()?;
+        postgres.stop().await?;
     } else {
         findings.skip("P11", super::NO_POSTGRES);
     }
