@@ -15,7 +15,7 @@ use crate::{
     clock::Clock,
     reader::Reader,
     recovery,
-    service::{Services, Streams},
+    service::{Services, Streams, Tally},
     store::StoreError,
     tokens::{Tokens, TokensError},
     transport::{self, Tls, TlsError, TlsFiles},
@@ -114,6 +114,7 @@ impl Server {
     /// [`AppError`].
     pub async fn start(config: Config) -> Result<Self, AppError> {
         let Config { folder, listen, tls, limits, clock } = config;
+        let started = clock.now();
         let tls = tls.map(|files| Tls::open(files, clock.clone())).transpose();
         let tls = tls.map_err(AppError::Tls)?.map(Arc::new);
         let audit = Arc::new(Audit::new(&folder, clock.clone()));
@@ -154,12 +155,14 @@ impl Server {
             writer: writer.handle(),
             reader,
             streams: Arc::new(Streams::default()),
+            tally: Arc::new(Tally::default()),
             room: Arc::new(Semaphore::new(limits.filter_kib)),
             reaches: Arc::new(Semaphore::new(caps::REACHES)),
             exports: Arc::new(Semaphore::new(caps::EXPORTS)),
             watches: Arc::new(Semaphore::new(caps::WATCHES)),
             audit,
             tokens: Arc::clone(&tokens),
+            started,
             stopping: is_stopping,
             cutting: is_cutting,
         };

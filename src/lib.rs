@@ -14,6 +14,7 @@ pub mod engine;
 pub mod formats;
 pub mod iys;
 pub mod memory;
+pub mod metrics;
 pub mod proto;
 pub mod reader;
 pub mod recovery;

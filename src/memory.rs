@@ -55,13 +55,24 @@ impl Memory {
     }
 
     fn left_by(&self, status: &str) -> Option<u64> {
-        let left = |bound: &Bound| {
-            let line = status.lines().find_map(|line| line.strip_prefix(bound.counts))?;
-            let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-            Some(bound.bytes.saturating_sub(kib.saturating_mul(1_024)))
-        };
+        let left =
+            |bound: &Bound| Some(bound.bytes.saturating_sub(bytes_of(status, bound.counts)?));
         self.bounds.iter().filter_map(left).min()
     }
+}
+
+/// Bytes of memory that this process has now; `None` where the system does not
+/// say.
+#[must_use]
+pub fn resident() -> Option<u64> {
+    bytes_of(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
+}
+
+/// What a line of `/proc/self/status` says, in bytes.
+fn bytes_of(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib.saturating_mul(1_024))
 }
 
 /// A bound of `/proc/self/limits`, which `ulimit` sets.

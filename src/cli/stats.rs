@@ -3,12 +3,15 @@
 use std::process::ExitCode;
 
 use indicatif::BinaryBytes;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Failure, output, planes};
 use crate::{
     client::Client,
-    proto::v1::{GetStatisticsRequest, GetStatisticsResponse, PlaneStatistics, RestoredFrom},
+    proto::v1::{
+        DurationHistogram, GetStatisticsRequest, GetStatisticsResponse, PlaneStatistics,
+        RestoredFrom,
+    },
 };
 
 /// Arguments of `stats`.
@@ -40,14 +43,43 @@ fn print(statistics: &GetStatisticsResponse, every_plane: bool) -> Result<(), Fa
         ("server", statistics.server_version.clone()),
         ("state", format!("{revision}, as of {}", output::time(statistics.as_of_ms))),
         ("policy", statistics.policy_version.clone()),
-        ("checkpoint", format!("revision {}", statistics.checkpoint_revision)),
+        ("started", output::time(statistics.started_time_ms)),
+        ("checkpoint", checkpoint(statistics)),
         ("chain head", statistics.chain_head.clone()),
         ("e-mails", output::count(statistics.emails)),
         ("external IDs", output::count(statistics.external_ids)),
         ("directory", BinaryBytes(statistics.directory_bytes).to_string()),
-        ("filtered", output::count(statistics.recipients_filtered)),
+        ("planes", BinaryBytes(statistics.planes_bytes).to_string()),
+        ("process", BinaryBytes(statistics.resident_bytes).to_string()),
+        (
+            "filtered",
+            format!(
+                "{} recipients in {} batches, {} refused; {}",
+                output::count(statistics.recipients_filtered),
+                output::count(statistics.batches),
+                output::count(statistics.refused_batches),
+                mean(statistics.batch_durations.as_ref(), "a batch"),
+            ),
+        ),
         ("open streams", output::count(statistics.open_streams)),
-        ("queued writes", output::count(statistics.queued_writes)),
+        (
+            "recorded",
+            format!(
+                "{} changes; {}; {}",
+                output::count(statistics.recorded_changes),
+                mean(statistics.commit_durations.as_ref(), "a commit"),
+                mean(statistics.sync_durations.as_ref(), "a sync"),
+            ),
+        ),
+        (
+            "queued writes",
+            format!(
+                "{} of {}; {} refused",
+                output::count(statistics.queued_writes),
+                output::count(statistics.queue_capacity),
+                output::count(statistics.refused_writes),
+            ),
+        ),
         (
             "scrub",
             format!(
@@ -60,6 +92,10 @@ fn print(statistics: &GetStatisticsResponse, every_plane: bool) -> Result<(), Fa
     ];
     for (name, value) in rows {
         output::line(format!("{name:<14}{value}"))?;
+    }
+    for verdict in &statistics.verdicts {
+        let name = output::plane_name(verdict.reason());
+        output::line(format!("{:<14}{name}: {}", "verdicts", output::count(verdict.count)))?;
     }
     if let Some(restored) = &statistics.restored {
         let what = match (restored.replayed_to, restored.lost_since) {
@@ -93,6 +129,33 @@ fn print(statistics: &GetStatisticsResponse, every_plane: bool) -> Result<(), Fa
     Ok(())
 }
 
+fn checkpoint(statistics: &GetStatisticsResponse) -> String {
+    match statistics.checkpoint_time_ms {
+        0 => "none yet".to_owned(),
+        time => {
+            format!("revision {}, at {}", statistics.checkpoint_revision, output::time(time))
+        }
+    }
+}
+
+/// The mean of some durations, for a person.
+fn mean(durations: Option<&DurationHistogram>, what: &str) -> String {
+    let of = |it: &DurationHistogram| it.sum_us.checked_div(it.count);
+    match durations.and_then(of) {
+        Some(us) => format!("{us} µs {what}"),
+        None => format!("never {what}"),
+    }
+}
+
+fn durations_json(durations: &DurationHistogram) -> Value {
+    json!({
+        "bounds_us": durations.bounds_us,
+        "counts": durations.counts,
+        "count": durations.count,
+        "sum_us": durations.sum_us,
+    })
+}
+
 fn statistics_json(statistics: &GetStatisticsResponse) -> Value {
     let plane = |plane: &PlaneStatistics| {
         json!({
@@ -121,6 +184,26 @@ fn statistics_json(statistics: &GetStatisticsResponse) -> Value {
         "scrub_passes": statistics.scrub_passes,
         "scrubbed_pages": statistics.scrubbed_pages,
         "rebuilt_pages": statistics.rebuilt_pages,
+        "verdicts": statistics
+            .verdicts
+            .iter()
+            .map(|it| (output::plane_name(it.reason()).to_owned(), it.count.into()))
+            .collect::<Map<String, Value>>(),
+        "batches": statistics.batches,
+        "refused_batches": statistics.refused_batches,
+        "batch_durations": statistics.batch_durations.as_ref().map(durations_json),
+        "commit_durations": statistics.commit_durations.as_ref().map(durations_json),
+        "sync_durations": statistics.sync_durations.as_ref().map(durations_json),
+        "recorded_changes": statistics.recorded_changes,
+        "refused_writes": statistics.refused_writes,
+        "queue_capacity": statistics.queue_capacity,
+        "erased_contacts": statistics.erased_contacts,
+        "redacted_payloads": statistics.redacted_payloads,
+        "resident_bytes": statistics.resident_bytes,
+        "planes_bytes": statistics.planes_bytes,
+        "started": output::time(statistics.started_time_ms),
+        "checkpoint_time": (statistics.checkpoint_time_ms != 0)
+            .then(|| output::time(statistics.checkpoint_time_ms)),
         "restored": statistics.restored.as_ref().map(restored_json),
         "scopes": planes::summarise(&statistics.planes)
             .iter()

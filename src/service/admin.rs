@@ -5,7 +5,6 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{
     Services,
     audited::act,
-    backup::restored_from,
     convert,
     question::revision,
     status::{status, unreadable},
@@ -14,18 +13,12 @@ use super::{
 use crate::{
     audit::{Act, Row},
     caps,
-    domain::{
-        event::Actor,
-        plane::{PlaneId, PlaneRole},
-        policy::Policy,
-        reason::Reason,
-        scope::{Regime, Scope},
-    },
-    engine::{plane::Plane, view::View},
+    domain::{event::Actor, policy::Policy, scope::Scope},
+    engine::view::View,
     proto::v1::{
         self, ApplyPolicyRequest, ApplyPolicyResponse, CheckpointRequest, CheckpointResponse,
         GetPolicyRequest, GetPolicyResponse, GetStatisticsRequest, GetStatisticsResponse,
-        PlaneStatistics, admin_service_server::AdminService,
+        admin_service_server::AdminService,
     },
     reader::AppliedPolicy,
     writer::{PolicyProposal, Purged},
@@ -155,40 +148,7 @@ impl AdminService for Services {
         request: Request<GetStatisticsRequest>,
     ) -> Result<Response<GetStatisticsResponse>, Status> {
         self.admit(request)?;
-        let view = self.published.load();
-        let chain_head = tokio::task::block_in_place(|| self.reader.chain(view.revision));
-        let chain_head = chain_head.map_err(unreadable)?;
-        let redacted_payloads =
-            tokio::task::block_in_place(|| self.reader.redacted_payloads()).map_err(unreadable)?;
-        // Measuring planes walks their pages.
-        let planes = tokio::task::block_in_place(|| {
-            view.planes
-                .all(&view.policy)
-                .map(|(name, plane)| plane_statistics(&view, name, plane))
-                .collect()
-        });
-        let directories = &view.directories;
-        Ok(Response::new(GetStatisticsResponse {
-            server_version: env!("CARGO_PKG_VERSION").to_owned(),
-            revision: Some(revision(&view, view.revision)),
-            as_of_ms: view.as_of(),
-            policy_version: view.policy.version().to_owned(),
-            checkpoint_revision: self.writer.checkpoint_revision(),
-            emails: directories.emails,
-            external_ids: directories.external_ids,
-            directory_bytes: directories.bytes,
-            planes,
-            recipients_filtered: self.streams.recipients(),
-            open_streams: self.streams.count(),
-            queued_writes: self.writer.queued(),
-            erased_contacts: view.erased.len() as u64,
-            redacted_payloads,
-            scrub_passes: self.writer.scrubbed().passes(),
-            scrubbed_pages: self.writer.scrubbed().pages(),
-            rebuilt_pages: self.writer.scrubbed().rebuilt(),
-            restored: self.published.restoration().map(restored_from),
-            chain_head: chain_head.iter().map(|byte| format!("{byte:02x}")).collect(),
-        }))
+        self.statistics().map(Response::new)
     }
 
     async fn checkpoint(
@@ -238,25 +198,7 @@ fn applied(view: &View, row: AppliedPolicy) -> v1::AppliedPolicy {
     }
 }
 
-fn plane_statistics(view: &View, name: PlaneId, plane: &Plane) -> PlaneStatistics {
-    let regime = view.policy.rules(&name.scope).map(|rules| rules.regime);
-    let reason = match name.role {
-        PlaneRole::Verdict if regime == Some(Regime::OptIn) => Reason::Permitted as i32,
-        PlaneRole::Verdict => 0,
-        PlaneRole::Reason(reason) => reason as i32,
-    };
-    PlaneStatistics {
-        brand: view.policy.brand_name(name.scope.brand).to_owned(),
-        scope: Some(wire_scope(&view.policy, &name.scope)),
-        contact_kind: name.kind as i32,
-        reason,
-        contacts: plane.len(),
-        pages: plane.pages().count() as u64,
-        memory_bytes: plane.memory_bytes() as u64,
-    }
-}
-
-fn wire_scope(policy: &Policy, scope: &Scope) -> v1::Scope {
+pub(super) fn wire_scope(policy: &Policy, scope: &Scope) -> v1::Scope {
     v1::Scope {
         recipient_type: scope.recipient_type as i32,
         channel: policy.channel_name(scope.channel).to_owned(),

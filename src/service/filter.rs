@@ -1,6 +1,6 @@
 //! The filter stream: options, then a batch in and an answer out, in order.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use prost::Message as _;
 use tokio::sync::OwnedSemaphorePermit;
@@ -198,7 +198,7 @@ impl Stream<'_> {
         &mut self,
         batch: RecipientBatch,
     ) -> (BatchAnswer, Option<OwnedSemaphorePermit>) {
-        let batch_id = batch.batch_id;
+        let (batch_id, begun) = (batch.batch_id, Instant::now());
         let reached = self.services.reached(self.asked.minimum).await;
         let since = self.services.published.doubts().begin();
         // The one view that the batch is answered from (A11). It is loaded
@@ -223,10 +223,9 @@ impl Stream<'_> {
         };
         match verdicts {
             Ok((verdicts, mut room)) => {
-                let recipients = verdicts.first().map_or(0, |verdicts| verdicts.recipients);
-                self.services.streams.answered(recipients);
-                self.totals.add(&verdicts, &answer);
                 let reasons = self.asked.reasons;
+                self.services.tally.answered(&verdicts, reasons, begun);
+                self.totals.add(&verdicts, &answer);
                 let answers = verdicts.into_iter().map(|it| scope_answer(it, reasons));
                 answer.scopes = answers.collect();
                 let kib = answer.encoded_len() / 1_024 + 1;
@@ -235,6 +234,7 @@ impl Stream<'_> {
                 (answer, room)
             }
             Err((code, field, message)) => {
+                self.services.tally.refused(code);
                 self.totals.refuse();
                 answer.error =
                     Some(BatchError { code: code.into(), message, field: field.to_owned() });
@@ -433,16 +433,5 @@ fn scope_answer(verdicts: Verdicts, reasons: bool) -> ScopeAnswer {
         permitted: verdicts.bits.into(),
         reasons: verdicts.reasons.into(),
         reason_counts: if reasons { reason_counts(&verdicts.counts) } else { Vec::new() },
-    }
-}
-
-impl Services {
-    /// The status for a view that did not become fresh enough in time.
-    pub(super) fn not_yet(view: &View) -> Status {
-        status(
-            Code::Unavailable,
-            "NOT_YET",
-            format!("the server is at revision {}; try again", view.revision),
-        )
     }
 }

@@ -22,14 +22,16 @@ mod ready;
 mod refusal;
 mod replay;
 mod rights;
+mod statistics;
 mod status;
 mod streams;
 mod supervised;
+mod tally;
 mod tokens;
 mod totals;
 mod watch;
 
-pub use streams::Streams;
+pub use self::{streams::Streams, tally::Tally};
 
 use std::sync::Arc;
 
@@ -63,6 +65,8 @@ pub struct Services {
     pub reader: Reader,
     /// The filter streams that are open.
     pub streams: Arc<Streams>,
+    /// What they have answered.
+    pub tally: Arc<Tally>,
     /// Room for batches being filtered and for answers that wait, in KiB.
     pub room: Arc<Semaphore>,
     /// Room for counts.
@@ -75,6 +79,8 @@ pub struct Services {
     pub audit: Arc<Audit>,
     /// Who may call.
     pub tokens: Arc<Tokens>,
+    /// When the server started, in ms.
+    pub started: i64,
     /// Turns true when the server stops: streams without an end of their own
     /// must end then.
     pub stopping: Receiver<bool>,

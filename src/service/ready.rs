@@ -3,7 +3,7 @@
 use tonic::{Code, Status};
 
 use super::{Services, status::status};
-use crate::{domain::scope::Scope, writer::Since};
+use crate::{domain::scope::Scope, engine::view::View, writer::Since};
 
 impl Services {
     /// Refuses to say who is permitted while nobody knows which withdrawals a
@@ -27,5 +27,14 @@ impl Services {
         }
         let what = "a page in memory was damaged and is being rebuilt; ask again";
         Err(status(Code::Unavailable, "NOT_READY", what))
+    }
+
+    /// The status for a view that did not become fresh enough in time.
+    pub(super) fn not_yet(view: &View) -> Status {
+        status(
+            Code::Unavailable,
+            "NOT_YET",
+            format!("the server is at revision {}; try again", view.revision),
+        )
     }
 }

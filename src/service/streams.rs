@@ -1,4 +1,4 @@
-//! The filter streams that are open, and what all of them have answered.
+//! The filter streams that are open.
 
 use std::sync::{
     Arc,
@@ -14,7 +14,6 @@ use crate::domain::scope::BrandId;
 pub struct Streams {
     open: DashMap<u64, BrandId>,
     next: AtomicU64,
-    recipients: AtomicU64,
 }
 
 impl Streams {
@@ -29,17 +28,6 @@ impl Streams {
     #[must_use]
     pub fn count(&self) -> u64 {
         self.open.len() as u64
-    }
-
-    /// Recipients answered since the start.
-    #[must_use]
-    pub fn recipients(&self) -> u64 {
-        self.recipients.load(Ordering::Relaxed)
-    }
-
-    /// Counts recipients that were answered.
-    pub(super) fn answered(&self, recipients: usize) {
-        self.recipients.fetch_add(recipients as u64, Ordering::Relaxed);
     }
 }
 

@@ -1,5 +1,7 @@
 //! One commit: rows that become durable together, with one sync.
 
+use std::time::Instant;
+
 use rocksdb::{WriteBatch, WriteOptions};
 
 use super::{
@@ -175,10 +177,11 @@ impl<'a> Batch<'a> {
     /// is unknown, and the caller must stop (A10).
     pub fn commit(self) -> Result<(), StoreError> {
         // The acknowledgement promises that a power cut loses nothing (A3).
-        let (head, tip) = (self.store.head(), self.tip);
+        let (store, tip, begun) = (self.store, self.tip, Instant::now());
         self.write(true)?;
+        store.syncs().observe_since(begun);
         if let Some(tip) = tip {
-            head.committed(tip.revision, tip.chain);
+            store.head().committed(tip.revision, tip.chain);
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use super::{
     Checkpoint, Epoch, EventRow, Head, HeadKeeper, Restored, StoreError, Tip, backup, head,
     keys::{self, family, meta},
 };
-use crate::domain::secret::Secret;
+use crate::{domain::secret::Secret, metrics::Histogram};
 
 /// The format that this version writes and reads (A8).
 const FORMAT: u32 = 1;
@@ -42,6 +42,7 @@ pub struct Store {
     database: DB,
     secret: Secret,
     epoch: Epoch,
+    syncs: Histogram,
 }
 
 /// What was found at open.
@@ -124,7 +125,7 @@ impl Store {
         let sequence = before.map_or(0, |(sequence, _)| sequence);
         let committed = Head { epoch, revision: tip.revision, chain: tip.chain };
         let head = HeadKeeper::start(folder, sequence, committed)?;
-        let store = Self { head, database, secret, epoch };
+        let store = Self { head, database, secret, epoch, syncs: Histogram::of_durations() };
         Ok(Opened { store, tip, checkpoint, policy_revision, restored })
     }
 
@@ -157,6 +158,12 @@ impl Store {
         let families =
             family::ALL.into_iter().map(|name| self.family(name)).collect::<Result<Vec<_>, _>>()?;
         Ok(self.database.flush_cfs_opt(&families, &FlushOptions::default())?)
+    }
+
+    /// How long each commit took to become durable.
+    #[must_use]
+    pub fn syncs(&self) -> &Histogram {
+        &self.syncs
     }
 
     pub(super) fn head(&self) -> &HeadKeeper {

@@ -4,7 +4,6 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
         mpsc::{SyncSender, TrySendError, sync_channel},
     },
     thread::{self, JoinHandle},
@@ -17,6 +16,7 @@ use super::{
     books::Books,
     erasure::{Erased, Erasure},
     item::Item,
+    measures::Measures,
     outcome::{Committed, PolicyChange, WriteError},
     policy::PolicyProposal,
     publish::Published,
@@ -30,6 +30,7 @@ use crate::{
     caps,
     domain::event::Change,
     memory::Memory,
+    metrics::Histogram,
     store::{BackupCopy, Loss, Purged, Store, StoreError},
 };
 
@@ -68,8 +69,7 @@ pub struct WriterHandle {
     queue: SyncSender<Task>,
     room: Arc<Semaphore>,
     limits: Limits,
-    /// The revision of the last checkpoint.
-    checkpoint: Arc<AtomicU64>,
+    measures: Arc<Measures>,
     store: Arc<Store>,
     memory: Arc<Memory>,
     /// Held by the purge that runs, or by the backup: a backup keeps the files
@@ -96,11 +96,11 @@ impl Writer {
     pub fn start(books: Books, published: Arc<Published>, limits: Limits) -> io::Result<Self> {
         let (queue, tasks) = sync_channel(limits.queued_tasks);
         let (ending, ended) = watch::channel(false);
-        let checkpoint = Arc::new(AtomicU64::new(books.pages.saved.revision));
+        let measures = Arc::new(Measures::since(&books.pages.saved));
         let store = Arc::clone(&books.store);
         let scrubbed = Arc::clone(&books.scrubbed);
         let scrub = Scrub::start(Arc::clone(&published), queue.clone(), Arc::clone(&scrubbed))?;
-        let mut work = Work::new(books, published, tasks, limits, Arc::clone(&checkpoint));
+        let mut work = Work::new(books, published, tasks, limits, Arc::clone(&measures));
         let thread = thread::Builder::new().name("writer".to_owned()).spawn(move || {
             // Told however the thread ends, by a panic too: the server must
             // not go on without its writer (A10).
@@ -110,8 +110,7 @@ impl Writer {
         let room = Arc::new(Semaphore::new(limits.queued_changes));
         let files = Arc::default();
         let memory = Arc::new(Memory::of_this_process());
-        let handle =
-            WriterHandle { queue, room, limits, checkpoint, store, files, memory, scrubbed };
+        let handle = WriterHandle { queue, room, limits, measures, store, files, memory, scrubbed };
         Ok(Self { handle, thread: Some(thread), scrub: Some(scrub), ended })
     }
 
@@ -215,7 +214,7 @@ impl WriterHandle {
         let room = Arc::clone(&self.room).acquire_many_owned(weight);
         match tokio::time::timeout(PATIENCE, room).await {
             Ok(Ok(permit)) => Ok(permit),
-            _ => Err(WriteError::Busy),
+            _ => Err(self.measures.refused(WriteError::Busy)),
         }
     }
 
@@ -225,7 +224,7 @@ impl WriterHandle {
         let Some(left) = self.memory.left() else { return Ok(()) };
         let suppresses = changes.iter().all(Change::only_suppresses);
         let reserve = if suppresses { caps::MEMORY_RESERVE / 2 } else { caps::MEMORY_RESERVE };
-        if left < reserve { Err(WriteError::Memory) } else { Ok(()) }
+        if left < reserve { Err(self.measures.refused(WriteError::Memory)) } else { Ok(()) }
     }
 
     /// Applies a policy.
@@ -304,10 +303,16 @@ impl WriterHandle {
         self.ask(|reply| Task::AcceptRestore(loss, reply)).await
     }
 
-    /// The revision of the last checkpoint.
+    /// What the writer has done so far.
     #[must_use]
-    pub fn checkpoint_revision(&self) -> u64 {
-        self.checkpoint.load(Ordering::Relaxed)
+    pub fn measures(&self) -> &Measures {
+        &self.measures
+    }
+
+    /// How long the ledger took to make each commit durable.
+    #[must_use]
+    pub fn syncs(&self) -> &Histogram {
+        self.store.syncs()
     }
 
     /// What the scrub has done so far.
@@ -322,15 +327,23 @@ impl WriterHandle {
         self.limits.queued_changes.saturating_sub(self.room.available_permits()) as u64
     }
 
+    /// Changes that may wait.
+    #[must_use]
+    pub fn queue_capacity(&self) -> u64 {
+        self.limits.queued_changes as u64
+    }
+
     async fn ask<T>(&self, task: impl FnOnce(Reply<T>) -> Task) -> Result<T, WriteError> {
         self.send(task)?.outcome().await
     }
 
     fn send<T>(&self, task: impl FnOnce(Reply<T>) -> Task) -> Result<Enqueued<T>, WriteError> {
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send(task(reply)).map_err(|error| match error {
-            TrySendError::Full(_) => WriteError::Busy,
-            TrySendError::Disconnected(_) => WriteError::Stopped,
+        self.queue.try_send(task(reply)).map_err(|error| {
+            self.measures.refused(match error {
+                TrySendError::Full(_) => WriteError::Busy,
+                TrySendError::Disconnected(_) => WriteError::Stopped,
+            })
         })?;
         Ok(Enqueued(answer))
     }

@@ -3,7 +3,6 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError},
     },
     time::{Duration, Instant},
@@ -18,6 +17,7 @@ use super::{
     erasure::{Erased, Erasure},
     handle::{Limits, Reply, Task},
     item::Item,
+    measures::Measures,
     outcome::{Committed, PolicyChange, WriteError},
     policy::PolicyProposal,
     publish::Published,
@@ -51,7 +51,7 @@ pub(super) struct Work {
     tasks: Receiver<Task>,
     limits: Limits,
     salts: StdRng,
-    checkpoint: Arc<AtomicU64>,
+    measures: Arc<Measures>,
     checkpointed: Instant,
     /// What the slices of the last checkpoint, or of the one being written,
     /// took together.
@@ -69,7 +69,7 @@ impl Work {
         published: Arc<Published>,
         tasks: Receiver<Task>,
         limits: Limits,
-        checkpoint: Arc<AtomicU64>,
+        measures: Arc<Measures>,
     ) -> Self {
         Self {
             books,
@@ -77,7 +77,7 @@ impl Work {
             tasks,
             limits,
             salts: rand::make_rng(),
-            checkpoint,
+            measures,
             checkpointed: Instant::now(),
             slices_took: Duration::ZERO,
             sliced: Instant::now(),
@@ -188,6 +188,7 @@ impl Work {
         match self.books.commit(changes, &mut self.salts) {
             Ok(committed) => {
                 self.books.publish(&self.published);
+                self.measures.committed(&committed.outcomes, begun);
                 let mut outcomes = committed.outcomes.into_iter();
                 for (count, reply) in replies {
                     let outcomes = outcomes.by_ref().take(count).collect();
@@ -212,9 +213,10 @@ impl Work {
         self.write_checkpoint()?;
         let mut done = Vec::with_capacity(erasures.len());
         for erasure in erasures {
+            let begun = Instant::now();
             done.push(self.books.erase(erasure, &mut self.salts)?);
             self.books.publish(&self.published);
-            self.checkpointed();
+            self.checkpointed(begun.elapsed());
         }
         Ok(done)
     }
@@ -230,9 +232,10 @@ impl Work {
     fn replay(&mut self, erasures: &[ReplayedErasure]) -> Result<Committed, WriteError> {
         // As for erasures: each is one commit with its checkpoint.
         self.write_checkpoint()?;
+        let begun = Instant::now();
         let published = Arc::clone(&self.published);
         let replayed = self.books.replay_erasures(erasures, &mut self.salts, &published)?;
-        self.checkpointed();
+        self.checkpointed(begun.elapsed());
         Ok(replayed)
     }
 
@@ -299,20 +302,22 @@ impl Work {
         self.sliced = Instant::now();
         self.slices_took += self.sliced - begun;
         if !self.books.pages.is_being_written() {
-            self.checkpointed();
+            self.checkpointed(self.slices_took);
         }
         Ok(())
     }
 
     /// Writes a whole checkpoint at once.
     fn write_checkpoint(&mut self) -> Result<u64, WriteError> {
+        let begun = Instant::now();
         let revision = self.books.checkpoint()?;
-        self.checkpointed();
+        self.checkpointed(begun.elapsed());
         Ok(revision)
     }
 
-    fn checkpointed(&mut self) {
-        self.checkpoint.store(self.books.pages.saved.revision, Ordering::Relaxed);
+    fn checkpointed(&mut self, took: Duration) {
+        let now = self.books.clock.now();
+        self.measures.checkpointed(&self.books.pages.saved, now, took);
         self.checkpointed = Instant::now();
     }
 }

@@ -53,6 +53,7 @@ mod retention;
 mod rights;
 mod scopes;
 mod slow_clients;
+mod statistics;
 mod streams;
 mod support;
 mod table;

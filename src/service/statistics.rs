@@ -1,0 +1,103 @@
+//! What the server holds and does, as `GetStatistics` tells it.
+
+use tonic::Status;
+
+use super::{
+    Services, admin::wire_scope, backup::restored_from, question::revision, status::unreadable,
+};
+use crate::{
+    domain::{
+        plane::{PlaneId, PlaneRole},
+        reason::Reason,
+        scope::Regime,
+    },
+    engine::{plane::Plane, view::View},
+    memory,
+    metrics::Histogram,
+    proto::v1::{DurationHistogram, GetStatisticsResponse, PlaneStatistics, ReasonCount},
+};
+
+impl Services {
+    pub(super) fn statistics(&self) -> Result<GetStatisticsResponse, Status> {
+        let view = self.published.load();
+        let (chain_head, redacted_payloads) = tokio::task::block_in_place(|| {
+            (self.reader.chain(view.revision), self.reader.redacted_payloads())
+        });
+        let chain_head = chain_head.map_err(unreadable)?;
+        let redacted_payloads = redacted_payloads.map_err(unreadable)?;
+        // Measuring planes walks their pages.
+        let planes: Vec<PlaneStatistics> = tokio::task::block_in_place(|| {
+            let planes = view.planes.all(&view.policy);
+            planes.map(|(name, plane)| plane_statistics(&view, name, plane)).collect()
+        });
+        let (writer, tally) = (&self.writer, &self.tally);
+        let (measures, scrubbed) = (writer.measures(), writer.scrubbed());
+        let directories = &view.directories;
+        let count = |(reason, count): (Option<Reason>, u64)| ReasonCount {
+            reason: reason.map_or(0, |reason| reason as i32),
+            count,
+        };
+        Ok(GetStatisticsResponse {
+            server_version: env!("CARGO_PKG_VERSION").to_owned(),
+            revision: Some(revision(&view, view.revision)),
+            as_of_ms: view.as_of(),
+            policy_version: view.policy.version().to_owned(),
+            checkpoint_revision: measures.checkpoint(),
+            emails: directories.emails,
+            external_ids: directories.external_ids,
+            directory_bytes: directories.bytes,
+            planes_bytes: planes.iter().map(|plane| plane.memory_bytes).sum(),
+            planes,
+            recipients_filtered: tally.recipients(),
+            open_streams: self.streams.count(),
+            queued_writes: writer.queued(),
+            chain_head: chain_head.iter().map(|byte| format!("{byte:02x}")).collect(),
+            erased_contacts: view.erased.len() as u64,
+            redacted_payloads,
+            restored: self.published.restoration().map(restored_from),
+            scrub_passes: scrubbed.passes(),
+            scrubbed_pages: scrubbed.pages(),
+            rebuilt_pages: scrubbed.rebuilt(),
+            verdicts: tally.verdicts().filter(|(_, count)| *count > 0).map(count).collect(),
+            batches: tally.batches(),
+            refused_batches: tally.refused_batches().map(|(_, count)| count).sum(),
+            batch_durations: Some(durations(tally.durations())),
+            commit_durations: Some(durations(measures.commits())),
+            sync_durations: Some(durations(writer.syncs())),
+            recorded_changes: measures.recorded(),
+            refused_writes: measures.refusals().map(|(_, count)| count).sum(),
+            queue_capacity: writer.queue_capacity(),
+            resident_bytes: memory::resident().unwrap_or(0),
+            started_time_ms: self.started,
+            checkpoint_time_ms: measures.checkpoint_time(),
+        })
+    }
+}
+
+fn durations(histogram: &Histogram) -> DurationHistogram {
+    let read = histogram.read();
+    DurationHistogram {
+        count: read.count(),
+        bounds_us: read.bounds.to_vec(),
+        counts: read.counts,
+        sum_us: read.sum,
+    }
+}
+
+fn plane_statistics(view: &View, name: PlaneId, plane: &Plane) -> PlaneStatistics {
+    let regime = view.policy.rules(&name.scope).map(|rules| rules.regime);
+    let reason = match name.role {
+        PlaneRole::Verdict if regime == Some(Regime::OptIn) => Reason::Permitted as i32,
+        PlaneRole::Verdict => 0,
+        PlaneRole::Reason(reason) => reason as i32,
+    };
+    PlaneStatistics {
+        brand: view.policy.brand_name(name.scope.brand).to_owned(),
+        scope: Some(wire_scope(&view.policy, &name.scope)),
+        contact_kind: name.kind as i32,
+        reason,
+        contacts: plane.len(),
+        pages: plane.pages().count() as u64,
+        memory_bytes: plane.memory_bytes() as u64,
+    }
+}
