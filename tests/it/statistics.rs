@@ -34,7 +34,7 @@ async fn verdicts_writes_and_durations_are_counted_where_they_happen() {
         grant("+905321234567", START - HOUR),
         grant("+905321234569", START + 24 * HOUR),
     ];
-    let request = RecordRequest { events, ..RecordRequest::default() };
+    let request = RecordRequest { events };
     let results = server.consent().record(request).await.unwrap().into_inner().results;
     let outcomes: Vec<Outcome> = results.iter().map(|result| result.outcome()).collect();
     use Outcome::{Applied, Duplicate, Rejected};
@@ -78,10 +78,7 @@ async fn a_restarted_server_counts_anew_and_knows_when_its_checkpoint_was_made()
     let mut server = TestServer::start().await;
     // Pages are decided as of the last commit, or of a moment before now.
     server.set_clock(START + HOUR);
-    let request = RecordRequest {
-        events: vec![grant("+905321234567", START - HOUR)],
-        ..RecordRequest::default()
-    };
+    let request = RecordRequest { events: vec![grant("+905321234567", START - HOUR)] };
     server.consent().record(request).await.unwrap();
     server.restart().await;
     server.set_clock(START + 2 * HOUR);
