@@ -191,7 +191,8 @@ fn an_excel_sheet_is_filtered_and_comes_back_as_csv() {
     assert!(lines.code == 2 && lines.err.contains("--column"), "{}", lines.err);
     let bytes = fs::read(&sheet).unwrap();
     let mut piped = start(&arguments(&shell, &format!("filter {scope} --column x -")));
-    piped.stdin.take().unwrap().write_all(&bytes).unwrap();
+    // It closes the pipe as soon as it knows what comes.
+    drop(piped.stdin.take().unwrap().write_all(&bytes));
     let output = piped.wait_with_output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(2) && err.contains("standard input"), "{err}");

@@ -101,6 +101,7 @@ pub struct Raw {
 struct Progress {
     ended: AtomicUsize,
     greeted: AtomicBool,
+    widened: AtomicBool,
 }
 
 enum Reading {
@@ -140,9 +141,12 @@ impl Raw {
             .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))
     }
 
-    /// Acknowledges the server's settings; only then do its windows count.
+    /// Acknowledges the server's settings, once it has widened the connection's
+    /// window too: only then do its windows count, and who sends more than the
+    /// protocol's 64 KiB before loses the connection.
     pub async fn acknowledge(&mut self) {
-        while !self.progress.greeted.load(Ordering::SeqCst) {
+        let Progress { greeted, widened, .. } = &*self.progress;
+        while !(greeted.load(Ordering::SeqCst) && widened.load(Ordering::SeqCst)) {
             sleep(Duration::from_millis(5)).await;
         }
         self.send(&frame(SETTINGS, 1, 0, &[])).await.unwrap();
@@ -205,6 +209,7 @@ async fn read_all(mut read: OwnedReadHalf, progress: Arc<Progress>) -> Seen {
             RST_STREAM => *seen.resets.entry(code(0)).or_default() += 1,
             DATA => seen.data += payload.len(),
             SETTINGS if head[4] == 0 => progress.greeted.store(true, Ordering::SeqCst),
+            WINDOW_UPDATE if head[5..9] == [0; 4] => progress.widened.store(true, Ordering::SeqCst),
             PING | SETTINGS if head[4] == 1 => seen.acknowledged += 1,
             _ => {}
         }
