@@ -4,11 +4,11 @@ use tonic::{Request, Response, Status, async_trait};
 
 use super::{
     Services,
+    answered::Answered,
     audited::act,
     convert,
     question::revision,
     status::{status, unreadable},
-    supervised::Stream,
 };
 use crate::{
     audit::{Act, Row},
@@ -127,7 +127,7 @@ impl AdminService for Services {
         Ok(Response::new(v1::PurgeResponse { revision: Some(purged) }))
     }
 
-    type BackupStream = Stream<v1::BackupResponse>;
+    type BackupStream = Answered<v1::BackupResponse>;
 
     async fn backup(
         &self,

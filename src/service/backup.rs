@@ -8,12 +8,13 @@ use tonic::{Code, Status};
 
 use super::{
     Services,
+    answered::{Answered, Answers},
     audited::act,
     convert,
     gate::Admitted,
     question::revision,
     status::{invalid, status},
-    supervised::{Answers, Stream, supervised},
+    supervised::supervised,
 };
 use crate::{
     audit::{Act, Row},
@@ -29,7 +30,7 @@ impl Services {
     pub(super) async fn start_backup(
         &self,
         request: Admitted<BackupRequest>,
-    ) -> Result<Stream<BackupResponse>, Status> {
+    ) -> Result<Answered<BackupResponse>, Status> {
         let (caller, request) = request.into_parts();
         let actor = convert::actor(request.actor)?;
         if self.published.restoration().is_some_and(|restored| restored.is_undecided()) {
@@ -59,12 +60,9 @@ impl Services {
                 return Err(status);
             }
         };
-        let services = self.clone();
-        Ok(supervised(move |answers| async move {
-            let ended = tokio::select! {
-                ended = services.send_backup(&backup, &answers) => ended,
-                ended = services.interrupted(&caller) => Err(ended),
-            };
+        let (services, interruption) = (self.clone(), self.when_stopped(&caller));
+        Ok(supervised(caps::MESSAGES_AHEAD, interruption, move |answers| async move {
+            let ended = answers.interruption().or(services.send_backup(&backup, &answers)).await;
             let reached = ended.as_ref().map(|()| backup.head().revision);
             services.audited_afterwards(&Row::Backup(row.with(reached)));
             ended
@@ -171,12 +169,14 @@ fn unreadable(error: std::io::Error) -> Status {
 /// Waits a while for a slow reader, and not for ever.
 async fn send(answers: &Answers<BackupResponse>, part: Part) -> Result<(), Status> {
     let part = BackupResponse { part: Some(part) };
-    match timeout(caps::BACKUP_PATIENCE, answers.send(Ok(part))).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(status(Code::Cancelled, "GONE", "the client has gone away")),
-        Err(_) => {
-            let what = "the backup waited a minute for its reader and ended; begin anew";
-            Err(status(Code::Aborted, "READER_TOO_SLOW", what))
-        }
+    let sent = timeout(caps::BACKUP_PATIENCE, answers.send(part)).await;
+    let has_reader = sent.map_err(|_| {
+        let what = "the backup waited a minute for its reader and ended; begin anew";
+        status(Code::Aborted, "READER_TOO_SLOW", what)
+    })??;
+    if has_reader {
+        Ok(())
+    } else {
+        Err(status(Code::Cancelled, "GONE", "the client has gone away"))
     }
 }

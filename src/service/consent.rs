@@ -1,16 +1,18 @@
 //! Recording: each event gets a result of its own.
 
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::{
-    Services, convert,
+    Services,
+    answered::{Answered, Answers},
+    convert,
     gate::AdmittedStream,
     question::revision,
     refusal::{Refusal, result},
     replay::{self, Replayed},
     status::invalid,
+    supervised::supervised,
 };
 use crate::{
     caps,
@@ -82,7 +84,7 @@ impl ConsentService for Services {
         self.explain_verdict(self.admit(request)?).await.map(Response::new)
     }
 
-    type ExportStream = ReceiverStream<Result<ExportResponse, Status>>;
+    type ExportStream = Answered<ExportResponse>;
 
     async fn export(
         &self,
@@ -91,7 +93,7 @@ impl ConsentService for Services {
         self.start_export(self.admit(request)?).await.map(Response::new)
     }
 
-    type WatchStream = ReceiverStream<Result<WatchResponse, Status>>;
+    type WatchStream = Answered<WatchResponse>;
 
     async fn watch(
         &self,
@@ -100,17 +102,17 @@ impl ConsentService for Services {
         self.start_watch(self.admit(request)?).await.map(Response::new)
     }
 
-    type ImportStream = ReceiverStream<Result<ImportResponse, Status>>;
+    type ImportStream = Answered<ImportResponse>;
 
     async fn import(
         &self,
         request: Request<Streaming<ImportRequest>>,
     ) -> Result<Response<Self::ImportStream>, Status> {
-        let (answers, stream) = mpsc::channel(caps::IMPORT_AHEAD);
-        let services = self.clone();
-        let chunks = self.admit_stream(request)?;
-        tokio::spawn(async move { services.run_import(chunks, answers).await });
-        Ok(Response::new(ReceiverStream::new(stream)))
+        let (services, chunks) = (self.clone(), self.admit_stream(request)?);
+        let acknowledged = supervised(caps::IMPORT_AHEAD, chunks.interruption(), |answers| {
+            services.run_import(chunks, answers)
+        });
+        Ok(Response::new(acknowledged))
     }
 }
 
@@ -154,8 +156,8 @@ impl Services {
     async fn run_import(
         self,
         mut chunks: AdmittedStream<ImportRequest>,
-        answers: mpsc::Sender<Result<ImportResponse, Status>>,
-    ) {
+        answers: Answers<ImportResponse>,
+    ) -> Result<(), Status> {
         let (ahead, mut pending) = mpsc::channel::<Result<Pending, Status>>(caps::IMPORT_AHEAD);
         let services = self.clone();
         let reading = async move {
@@ -178,17 +180,18 @@ impl Services {
         let answering = async move {
             let mut totals = ImportResponse::default();
             while let Some(chunk) = pending.recv().await {
-                let answer = match chunk {
-                    Ok(chunk) => self.finish_chunk(chunk, &mut totals).await,
-                    Err(status) => Err(status),
-                };
-                let failed = answer.is_err();
-                if answers.send(answer).await.is_err() || failed {
-                    return;
+                let answer = self.finish_chunk(chunk?, &mut totals).await?;
+                if !answers.send(answer).await? {
+                    break;
                 }
             }
+            Ok(())
         };
-        tokio::join!(reading, answering);
+        tokio::pin!(answering);
+        tokio::select! {
+            ended = &mut answering => ended,
+            () = reading => answering.await,
+        }
     }
 
     async fn start_chunk(&self, chunk: ImportRequest) -> Result<Pending, Status> {

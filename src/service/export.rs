@@ -7,6 +7,7 @@ use tonic::{Code, Status};
 
 use super::{
     Services,
+    answered::{Answered, Answers},
     audited::{read, scope_text},
     convert,
     convert_record::address_text,
@@ -14,7 +15,7 @@ use super::{
     moment::is_recipient,
     question::named_scope,
     status::{invalid, overloaded, status},
-    supervised::{Answers, Stream, supervised},
+    supervised::supervised,
 };
 use crate::{
     audit::{Read, Row},
@@ -36,7 +37,7 @@ impl Services {
     pub(super) async fn start_export(
         &self,
         request: Admitted<ExportRequest>,
-    ) -> Result<Stream<ExportResponse>, Status> {
+    ) -> Result<Answered<ExportResponse>, Status> {
         let (caller, request) = request.into_parts();
         self.serving()?;
         let selection = request.selection();
@@ -61,15 +62,12 @@ impl Services {
         self.audited(&Row::Export(row.clone()))?;
 
         let asked = Asked { scope, kind, permitted };
-        let services = self.clone();
-        Ok(supervised(move |answers| async move {
+        let (services, interruption) = (self.clone(), self.when_stopped(&caller));
+        Ok(supervised(caps::MESSAGES_AHEAD, interruption, move |answers| async move {
             let _place = place;
             let mut sent = 0;
-            let ended = tokio::select! {
-                biased;
-                interrupted = services.interrupted(&caller) => Err(interrupted),
-                ended = services.export(asked, &answers, &mut sent) => ended,
-            };
+            let ended =
+                answers.interruption().or(services.export(asked, &answers, &mut sent)).await;
             services.audited_afterwards(&Row::Export(row.ended(&ended, sent)));
             ended
         }))
@@ -113,17 +111,13 @@ impl Services {
                     as_of_ms: moment.view.as_of(),
                     policy_version: moment.policy.version().to_owned(),
                 };
-                match timeout(caps::EXPORT_PATIENCE, answers.send(Ok(part))).await {
-                    Ok(Ok(())) => {}
-                    // The client has gone away.
-                    Ok(Err(_)) => return Ok(()),
-                    Err(_) => {
-                        return Err(status(
-                            Code::Aborted,
-                            "READER_TOO_SLOW",
-                            "the export waited a minute for its reader and ended; begin anew",
-                        ));
-                    }
+                let sent = timeout(caps::EXPORT_PATIENCE, answers.send(part)).await;
+                let has_reader = sent.map_err(|_| {
+                    let what = "the export waited a minute for its reader and ended; begin anew";
+                    status(Code::Aborted, "READER_TOO_SLOW", what)
+                })??;
+                if !has_reader {
+                    return Ok(());
                 }
             }
             if is_last {

@@ -37,7 +37,7 @@ use crate::{
 
 #[async_trait]
 impl FilterService for Services {
-    type FilterStream = Answered;
+    type FilterStream = Answered<FilterResponse>;
 
     async fn filter(
         &self,
@@ -45,7 +45,7 @@ impl FilterService for Services {
     ) -> Result<Response<Self::FilterStream>, Status> {
         let requests = self.admit_stream(request)?;
         self.serving()?;
-        let (answers, stream) = Answered::channel();
+        let (answers, stream) = Answered::channel(caps::ANSWERS_AHEAD, requests.interruption());
         let services = self.clone();
         tokio::spawn(async move {
             let (caller, last) = (requests.caller().clone(), answers.clone());
@@ -60,8 +60,7 @@ impl FilterService for Services {
                 services.audited_afterwards(&Row::Filter(begun.row(&caller, &ended)));
             }
             if let Err(status) = ended {
-                // A client that has gone away needs no status.
-                drop(last.send((Err(status), None)).await);
+                last.end(status).await;
             }
         });
         Ok(Response::new(stream))
@@ -118,7 +117,7 @@ impl Begun {
 async fn run(
     services: Services,
     mut requests: AdmittedStream<FilterRequest>,
-    answers: Answers,
+    answers: Answers<FilterResponse>,
 ) -> (Result<(), Status>, Option<Begun>) {
     let (asked, brand, scopes) = match read_options(&services, &mut requests).await {
         Ok(read) => read,
@@ -162,7 +161,7 @@ impl Stream<'_> {
     async fn run(
         &mut self,
         requests: &mut AdmittedStream<FilterRequest>,
-        answers: &Answers,
+        answers: &Answers<FilterResponse>,
     ) -> Result<(), Status> {
         while let Some(request) = requests.message().await? {
             let batch = match request.message {
@@ -180,16 +179,14 @@ impl Stream<'_> {
             };
             let (answer, room) = self.answer(batch).await;
             let message = Some(filter_response::Message::Answer(answer));
-            if answers.send((Ok(FilterResponse { message }), room)).await.is_err() {
-                return Ok(());
-            }
+            let Some(place) = answers.place().await? else { return Ok(()) };
+            place.fill(FilterResponse { message }, room);
             // Dozens of batches may be waiting. Others get their turn between two
             // of them: a withdrawal must not wait until a list is through.
             tokio::task::yield_now().await;
         }
         let message = Some(filter_response::Message::Summary(self.totals.summary()));
-        drop(answers.send((Ok(FilterResponse { message }), None)).await);
-        Ok(())
+        answers.send(FilterResponse { message }).await.map(drop)
     }
 
     /// Answers one batch; whatever is wrong with it, the stream lives. With the

@@ -24,6 +24,7 @@ use tonic::{
 use super::{
     Services,
     access::{Concern, Concerns, Method, method},
+    interruption::Interruption,
     status::status,
 };
 use crate::{
@@ -165,6 +166,11 @@ impl Caller {
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer
     }
+
+    /// Returns once its token is over.
+    pub async fn over(&self) -> Over {
+        self.credential.ended().await
+    }
 }
 
 /// A request whose caller may make it.
@@ -190,7 +196,8 @@ pub(super) struct AdmittedStream<T> {
     services: Services,
     caller: Caller,
     messages: Streaming<T>,
-    /// Resolves when the stream must end whatever its client does.
+    interruption: Arc<Interruption>,
+    /// That it comes; made once for all messages.
     interrupted: Pin<Box<dyn Future<Output = Status> + Send>>,
 }
 
@@ -198,6 +205,11 @@ impl<T: Concerns> AdmittedStream<T> {
     /// Who sends it.
     pub fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    /// What ends it whatever its client does.
+    pub fn interruption(&self) -> Arc<Interruption> {
+        Arc::clone(&self.interruption)
     }
 
     /// The next message; none at the end.
@@ -212,8 +224,8 @@ impl<T: Concerns> AdmittedStream<T> {
             message = self.messages.message() => message?,
         };
         // Whatever came meanwhile: what is read after a revocation is not answered.
-        if let Some(over) = self.services.tokens.over(&self.caller.credential) {
-            return Err(self.services.over(&self.caller, over));
+        if self.services.tokens.over(&self.caller.credential).is_some() {
+            return Err(self.interruption.comes().await);
         }
         if let Some(message) = &message {
             self.services.may(&self.caller, message)?;
@@ -243,18 +255,14 @@ impl Services {
         request: Request<Streaming<T>>,
     ) -> Result<AdmittedStream<T>, Status> {
         let caller = caller(&request)?;
-        let (services, its) = (self.clone(), caller.clone());
-        let interrupted = async move {
-            tokio::select! {
-                over = its.credential.ended() => services.over(&its, over),
-                cut = services.cut_off() => cut,
-            }
-        };
+        let interruption = self.when_cut_off(&caller);
+        let comes = Arc::clone(&interruption);
         Ok(AdmittedStream {
             services: self.clone(),
             caller,
             messages: request.into_inner(),
-            interrupted: Box::pin(interrupted),
+            interruption,
+            interrupted: Box::pin(async move { comes.comes().await }),
         })
     }
 
@@ -301,21 +309,12 @@ impl Services {
     }
 
     /// The status of a stream whose token is over.
-    fn over(&self, caller: &Caller, over: Over) -> Status {
+    pub(super) fn over(&self, caller: &Caller, over: Over) -> Status {
         let (reason, what) = match over {
             Over::Revoked => ("TOKEN_REVOKED", "this token was revoked"),
             Over::Expired => ("TOKEN_EXPIRED", EXPIRED),
         };
         deny(&self.audit, caller.denial(reason), Code::Unauthenticated, what.to_owned())
-    }
-
-    /// Returns once a stream of the server's must end: its caller's token is
-    /// over, or the server is asked to stop.
-    pub(super) async fn interrupted(&self, caller: &Caller) -> Status {
-        tokio::select! {
-            over = caller.credential.ended() => self.over(caller, over),
-            stopping = self.stopped() => stopping,
-        }
     }
 }
 

@@ -15,6 +15,7 @@ mod export;
 mod filter;
 mod gate;
 mod history;
+mod interruption;
 mod moment;
 mod question;
 mod reach;

@@ -7,13 +7,14 @@ use tonic::{Code, Status};
 
 use super::{
     Services,
+    answered::{Answered, Answers},
     audited::read,
     convert,
     convert_record::{erasure_marks, ledger_record},
     gate::Admitted,
     question::{in_epoch, revision},
     status::{not_declared, overloaded, status},
-    supervised::{Answers, Stream, supervised},
+    supervised::supervised,
 };
 use crate::{
     audit::Row,
@@ -41,7 +42,7 @@ impl Services {
     pub(super) async fn start_watch(
         &self,
         request: Admitted<WatchRequest>,
-    ) -> Result<Stream<WatchResponse>, Status> {
+    ) -> Result<Answered<WatchResponse>, Status> {
         let (caller, request) = request.into_parts();
         let asker = convert::asked_by(request.asked_by)?;
         let view = self.published.load();
@@ -69,14 +70,10 @@ impl Services {
 
         let until = request.until_now.then_some(view.revision);
         let mut watched = Watched { brand, next: after + 1, until, sent: 0 };
-        let services = self.clone();
-        Ok(supervised(|answers| async move {
+        let (services, interruption) = (self.clone(), self.when_stopped(&caller));
+        Ok(supervised(caps::MESSAGES_AHEAD, interruption, |answers| async move {
             let _place = place;
-            let ended = tokio::select! {
-                biased;
-                interrupted = services.interrupted(&caller) => Err(interrupted),
-                ended = services.watch_on(&mut watched, &answers) => ended,
-            };
+            let ended = answers.interruption().or(services.watch_on(&mut watched, &answers)).await;
             services.audited_afterwards(&Row::Watch(row.ended(&ended, watched.sent)));
             ended
         }))
@@ -91,7 +88,7 @@ impl Services {
     ) -> Result<(), Status> {
         loop {
             // Room first: nothing is read ahead for a reader who does not read.
-            let Ok(room) = answers.reserve().await else { return Ok(()) };
+            let Some(place) = answers.place().await? else { return Ok(()) };
             if watched.until.is_none() {
                 tokio::select! {
                     () = self.published.reached(watched.next) => {}
@@ -101,7 +98,7 @@ impl Services {
             // Not what is committed but what is visible is shown (A2).
             let view = self.published.load();
             let slice = tokio::task::block_in_place(|| self.slice(watched, &view))?;
-            room.send(Ok(slice));
+            place.fill(slice, None);
             if watched.until.is_some_and(|until| watched.next > until) {
                 return Ok(());
             }

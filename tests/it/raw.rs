@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use sendgate::tokens::Token;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
@@ -56,6 +57,13 @@ pub fn call(path: &str) -> Vec<u8> {
     block
 }
 
+/// As [`call`], by the holder of a token.
+pub fn call_with(path: &str, token: &Token) -> Vec<u8> {
+    let mut block = call(path);
+    literal(&mut block, &[0x0f, 0x08], &format!("Bearer {}", token.expose()));
+    block
+}
+
 /// A header with the name at this place of the static table.
 fn literal(block: &mut Vec<u8>, name: &[u8], value: &str) {
     block.extend(name);
@@ -65,6 +73,8 @@ fn literal(block: &mut Vec<u8>, name: &[u8], value: &str) {
 
 /// The path of the filter stream.
 pub const FILTER: &str = "/sendgate.v1.FilterService/Filter";
+/// The path of an import.
+pub const IMPORT: &str = "/sendgate.v1.ConsentService/Import";
 
 /// A message of gRPC.
 pub fn message(message: &impl prost::Message) -> Vec<u8> {

@@ -47,7 +47,12 @@ pub struct Guarded {
 
 impl Guarded {
     pub async fn start() -> Self {
-        let server = TestServer::start().await;
+        Self::limited(Limits::default()).await
+    }
+
+    /// As [`start`](Self::start), with limits of its own.
+    pub async fn limited(limits: Limits) -> Self {
+        let server = TestServer::limited(limits).await;
         let policy = ApplyPolicyRequest { toml: TWO_BRANDS.to_owned(), ..Default::default() };
         server.admin().apply_policy(policy).await.unwrap();
         let events = vec![of("main", KNOWN), of("other", KNOWN)];

@@ -1,13 +1,17 @@
 //! Streams whose token ends while they are open, busy or idle (F17).
 
-use std::time::{Duration, Instant};
+use std::{
+    iter::{once, repeat_n},
+    time::{Duration, Instant},
+};
 
 use sendgate::{
+    caps::{self, Limits},
     proto::v1::{
-        AnswerForm, ContactKind, CreateTokenRequest, ExportRequest, ExportSelection, FilterRequest,
-        FilterResponse, ImportItem, ImportRequest, ImportResponse, Reason, RecipientType,
-        RecordRequest, WatchRequest, WatchResponse, consent_service_client::ConsentServiceClient,
-        filter_request, filter_response, import_item,
+        AnswerForm, BatchErrorCode, ContactKind, CreateTokenRequest, ExportRequest,
+        ExportSelection, FilterRequest, FilterResponse, ImportItem, ImportRequest, ImportResponse,
+        Reason, RecipientBatch, RecipientType, RecordRequest, WatchRequest, WatchResponse,
+        consent_service_client::ConsentServiceClient, filter_request, filter_response, import_item,
     },
     tokens::Token,
 };
@@ -16,7 +20,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming, transport::Channel};
 
 use crate::{
-    support::{HOUR, START, TestServer, options, phones, scope, withdrawal},
+    raw::{self, DATA, END_HEADERS, HEADERS, LONG, Raw},
+    support::{Asking, HOUR, START, TestServer, options, phones, scope, withdrawal},
     tokens::{ADMIN, FILTER, Guarded, KNOWN, RECORD, UNKNOWN, of, reason, request},
 };
 
@@ -48,8 +53,7 @@ impl Open {
             acknowledged: acknowledged.unwrap().into_inner(),
             events,
         };
-        let asked = options(ContactKind::Phone, "sms", AnswerForm::Reasons);
-        open.send(filter_request::Message::Options(asked)).await;
+        open.send(asked()).await;
         open.send(filter_request::Message::Batch(phones(1, &[PHONE]))).await;
         assert!(open.answers.message().await.unwrap().is_some());
         open.import(UNKNOWN).await;
@@ -63,9 +67,7 @@ impl Open {
     }
 
     async fn import(&self, address: &str) {
-        let change = Some(import_item::Change::Consent(of("main", address)));
-        let items = vec![ImportItem { change }];
-        drop(self.chunks.send(ImportRequest { items, dry_run: false }).await);
+        drop(self.chunks.send(chunk(address)).await);
     }
 
     /// Waits until each has ended by itself.
@@ -79,6 +81,43 @@ impl Open {
         let ended = tokio::time::timeout(Duration::from_secs(20), ended).await;
         ended.unwrap_or_else(|_| panic!("a stream went on for {:?}", begun.elapsed()))
     }
+}
+
+fn chunk(address: &str) -> ImportRequest {
+    let change = Some(import_item::Change::Consent(of("main", address)));
+    ImportRequest { items: vec![ImportItem { change }], dry_run: false }
+}
+
+fn asked() -> filter_request::Message {
+    filter_request::Message::Options(options(ContactKind::Phone, "sms", AnswerForm::Reasons))
+}
+
+/// Calls a method, sends these messages, and takes no answer.
+async fn deaf(
+    server: &TestServer,
+    token: &Token,
+    path: &str,
+    messages: impl IntoIterator<Item = impl prost::Message>,
+) -> Raw {
+    let mut raw = Raw::with_settings(server.address(), &[(4, 0)]).await;
+    raw.acknowledge().await;
+    raw.send(&raw::frame(HEADERS, END_HEADERS, 1, &raw::call_with(path, token))).await.unwrap();
+    for message in messages {
+        for piece in raw::message(&message).chunks(16 << 10) {
+            raw.send(&raw::frame(DATA, 0, 1, piece)).await.unwrap();
+        }
+    }
+    raw
+}
+
+/// A filter stream of this batch, three times, which is what fits the stream's
+/// window if it is a full one; and then of more than answers are kept for.
+async fn deaf_filter(server: &TestServer, token: &Token, batch: &RecipientBatch) -> Raw {
+    let small = phones(9, &[PHONE]);
+    let batches = repeat_n(batch, 3).chain(repeat_n(&small, 2 * caps::ANSWERS_AHEAD)).cloned();
+    let messages = once(asked()).chain(batches.map(filter_request::Message::Batch));
+    let messages = messages.map(|message| FilterRequest { message: Some(message) });
+    deaf(server, token, raw::FILTER, messages).await
 }
 
 /// The error that ends a stream; what was on its way before is read first.
@@ -229,8 +268,7 @@ async fn a_filter_stream_tells_what_it_answered_once_it_has_ended() {
         client.filter_service().filter(ReceiverStream::new(stream)).await.unwrap().into_inner();
     let send =
         async |message| batches.send(FilterRequest { message: Some(message) }).await.unwrap();
-    let asked = options(ContactKind::Phone, "sms", AnswerForm::Reasons);
-    send(filter_request::Message::Options(asked)).await;
+    send(asked()).await;
     send(filter_request::Message::Batch(phones(1, &[PHONE, PHONE + 1, 5]))).await;
     let answer = async |answers: &mut Streaming<FilterResponse>| match answers
         .message()
@@ -279,18 +317,74 @@ async fn a_filter_stream_tells_what_it_answered_once_it_has_ended() {
     assert!(row["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
 }
 
+/// The answers of a full batch with reasons keep 0.3 MiB each, and another
+/// batch needs 13.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_nobody_reads_keep_no_room_once_their_token_is_revoked() {
+    let limits = Limits { filter_kib: 13_700, ..Limits::default() };
+    let guarded = Guarded::limited(limits).await;
+    let token = guarded.create("deaf", &["main"], &[FILTER]).await;
+    let other = guarded.create("other", &["main"], &[FILTER]).await;
+    let full = phones(1, &vec![PHONE; caps::BATCH_RECIPIENTS]);
+    let mut other = Asking::open_bare(guarded.client(Some(&other)).await.filter_service()).await;
+    other.send(asked()).await;
+    assert!(other.ask(full.clone()).await.error.is_none(), "there is room for one");
+
+    let raw = deaf_filter(&guarded.server, &token, &full).await;
+    let is_refused = async |other: &mut Asking| {
+        let error = other.ask(full.clone()).await.error;
+        error.is_some_and(|error| error.code() == BatchErrorCode::Overloaded)
+    };
+    // While a batch is worked on there is no room either: so again and again.
+    let (begun, mut refusals) = (Instant::now(), 0);
+    while refusals < 20 {
+        assert!(begun.elapsed() < LONG, "answers that nobody reads take no room");
+        refusals = if is_refused(&mut other).await { refusals + 1 } else { 0 };
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    guarded.revoke("deaf").await;
+    let begun = Instant::now();
+    while is_refused(&mut other).await {
+        assert!(begun.elapsed() < LONG, "the room is not given back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let [denied] = &guarded.rows_once("denied", 1).await[..] else { panic!("one row is due") };
+    assert_eq!((&denied["token"], &denied["reason"]), (&"deaf".into(), &"TOKEN_REVOKED".into()));
+    let row = &guarded.rows_once("filter", 1).await[0];
+    assert_eq!((&row["token"], &row["outcome"]), (&"deaf".into(), &"Unauthenticated".into()));
+    assert_eq!(raw.ended(), 0, "the client has read nothing of it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_whose_acknowledgements_nobody_reads_ends_with_its_token() {
+    let guarded = Guarded::start().await;
+    let token = guarded.create("deaf", &["main"], &[RECORD]).await;
+    // More than are acknowledged and read ahead without a reader.
+    let chunks = (0..4 * caps::IMPORT_AHEAD).map(|at| chunk(&format!("+90532555{at:04}")));
+    let _raw = deaf(&guarded.server, &token, raw::IMPORT, chunks).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    guarded.revoke("deaf").await;
+    let [denied] = &guarded.rows_once("denied", 1).await[..] else { panic!("one row is due") };
+    assert_eq!(denied["method"], "sendgate.v1.ConsentService/Import");
+}
+
 /// Takes the ten seconds that a server waits for its streams.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_ends_streams_that_go_on_and_tells_of_them() {
     let mut guarded = Guarded::start().await;
     let token = guarded.create("gateway", &["main"], &[FILTER, RECORD, ADMIN]).await;
     let mut open = Open::under(&guarded, &token).await;
+    let _deaf = deaf_filter(&guarded.server, &token, &phones(1, &[PHONE; 100])).await;
     guarded.server.stop().await;
     for status in [end(&mut open.answers).await, end(&mut open.acknowledged).await] {
         assert_eq!((status.code(), reason(&status)), (Code::Unavailable, "STOPPING".to_owned()));
     }
-    let [row] = &guarded.rows("filter")[..] else { panic!("one row is due") };
-    assert_eq!((&row["outcome"], &row["batches"]), (&"Unavailable".into(), &1.into()));
+    let rows = guarded.rows("filter");
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    for row in &rows {
+        assert_eq!(row["outcome"], "Unavailable", "{row}");
+    }
+    assert!(rows.iter().any(|row| row["batches"] == 1), "{rows:?}");
     // While the server lived: a process has no time for it afterwards.
     let log = std::fs::read_to_string(guarded.server.folder.path().join("audit.jsonl")).unwrap();
     assert!(log.lines().last().unwrap().contains("\"when\":\"stop\""), "{log}");
