@@ -21,7 +21,7 @@ pub struct Args {
     scope: ScopeArgs,
     #[command(flatten)]
     reading: AddressArgs,
-    /// Also show the record that decided
+    /// Also show the record that decided; needs a token with the role admin too
     #[arg(long)]
     record: bool,
     /// Print JSON

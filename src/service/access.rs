@@ -110,7 +110,6 @@ macro_rules! concern_their_brand {
 }
 
 concern_their_brand!(
-    CheckRequest,
     DescribeRequest,
     ReachRequest,
     RectifyRequest,
@@ -144,6 +143,18 @@ concern_the_store!(
     ListTokensRequest,
     RevokeTokenRequest
 );
+
+impl Concerns for CheckRequest {
+    fn concern(&self) -> Concern<'_> {
+        Concern::Brand(&self.brand)
+    }
+
+    fn further_role(&self) -> Option<Role> {
+        // A verdict is for senders. What was recorded of a person, with source,
+        // evidence and remarks, is for those who may read their history.
+        self.include_record.then_some(Role::Admin)
+    }
+}
 
 impl Concerns for FilterRequest {
     fn concern(&self) -> Concern<'_> {

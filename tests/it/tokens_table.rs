@@ -5,7 +5,10 @@ use bytes::{Buf, BufMut, Bytes};
 use prost::Message;
 use prost_types::{DescriptorProto, FileDescriptorSet, field_descriptor_proto::Type};
 use sendgate::{
-    proto::{DESCRIPTORS, v1::CreateTokenRequest},
+    proto::{
+        DESCRIPTORS,
+        v1::{CheckRequest, CreateTokenRequest},
+    },
     tokens::Token,
 };
 use tonic::{
@@ -19,7 +22,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{
     support::{HOUR, START},
-    tokens::{ADMIN, FILTER, Guarded, RECORD, reason, request},
+    tokens::{ADMIN, FILTER, Guarded, KNOWN, RECORD, check, reason, request},
 };
 
 /// Messages as bytes, whatever the method.
@@ -253,6 +256,28 @@ async fn a_replayed_erasure_needs_the_role_admin_too() {
         let is_denied = asked.is_err_and(|status| status.code() == Code::PermissionDenied);
         assert_eq!(is_denied, !let_in, "{name}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_record_behind_a_verdict_needs_the_role_admin_too() {
+    let guarded = Guarded::start().await;
+    for (roles, may) in [(&[FILTER][..], false), (&[FILTER, ADMIN], true)] {
+        let token = guarded.create(&format!("asks-{}", roles.len()), &["main"], roles).await;
+        let mut filter = guarded.client(Some(&token)).await.filter_service();
+        filter.check(check("main", KNOWN)).await.unwrap();
+        let with_record = CheckRequest { include_record: true, ..check("main", KNOWN) };
+        match filter.check(with_record).await {
+            Ok(answer) => assert!(may && answer.into_inner().record.is_some()),
+            Err(status) => {
+                assert!(!may, "{status}");
+                let denied = (Code::PermissionDenied, "ROLE_NOT_GRANTED".to_owned());
+                assert_eq!((status.code(), reason(&status)), denied);
+            }
+        }
+    }
+    let denials = guarded.rows_once("denied", 1).await;
+    assert_eq!(denials[0]["token"], "asks-1");
+    assert_eq!(guarded.rows("check").len(), 1, "what was refused was read by nobody");
 }
 
 /// The role that a method needs, by what it does.
