@@ -13,6 +13,7 @@ use crate::{
     audit::{Audit, Head, Row, TokensInForce},
     caps::{self, Limits},
     clock::Clock,
+    ending::vital,
     reader::Reader,
     recovery,
     service::{Services, Streams, Tally},
@@ -54,6 +55,8 @@ pub enum AppError {
     Start(String),
     /// The writer ended: what the disk holds is unknown until a restart (A10).
     Writer,
+    /// Another part ended that the server cannot do without.
+    Part,
 }
 
 impl fmt::Display for AppError {
@@ -76,6 +79,10 @@ impl fmt::Display for AppError {
             Self::Writer => formatter.write_str(
                 "the ledger could not be written, so the server stopped. Look at the disk, then start \
                  it again: it recovers what was acknowledged",
+            ),
+            Self::Part => formatter.write_str(
+                "a part of the server ended that it cannot do without, so it stopped. Report what its \
+                 log says, and start it again",
             ),
         }
     }
@@ -100,6 +107,8 @@ pub struct Server {
     heads: Arc<Heads>,
     /// Aborted when dropped: it must not keep the store open.
     ticking: JoinSet<()>,
+    /// Turns true when one of these or the transport has ended.
+    ended: watch::Receiver<bool>,
     transport: JoinHandle<Result<(), tonic::transport::Error>>,
     writer: Writer,
     health: tonic_health::server::HealthReporter,
@@ -186,16 +195,17 @@ impl Server {
         }
 
         let (stop, stopped) = oneshot::channel();
+        let (ending, ended) = watch::channel(false);
         if let Some(tls) = &tls {
-            ticking.spawn(Arc::clone(tls).keep(limits.tls_reload));
+            ticking.spawn(vital(ending.clone(), Arc::clone(tls).keep(limits.tls_reload)));
         }
         let transport = transport::serve(listener, tls.clone(), limits, routes.routes(), async {
             // An error means that the server was dropped: stop as well.
             drop(stopped.await);
         });
-        let transport = tokio::spawn(transport);
-        ticking.spawn(Arc::clone(&heads).keep());
-        ticking.spawn(expire(tokens));
+        let transport = tokio::spawn(vital(ending.clone(), transport));
+        ticking.spawn(vital(ending.clone(), Arc::clone(&heads).keep()));
+        ticking.spawn(vital(ending, expire(tokens)));
         Ok(Self {
             address,
             revision,
@@ -205,6 +215,7 @@ impl Server {
             stop,
             heads,
             ticking,
+            ended,
             transport,
             writer,
             health,
@@ -230,20 +241,27 @@ impl Server {
         drop(tokio::task::spawn_blocking(move || tls.reload(true)).await);
     }
 
-    /// Turns true once the writer has failed.
-    pub fn failed(&self) -> watch::Receiver<bool> {
-        self.writer.ended()
+    /// Returns once a part has ended that the server cannot do without.
+    pub async fn failed(&self) {
+        let (mut writer, mut others) = (self.writer.ended(), self.ended.clone());
+        // An error means that the part is gone, which is the same.
+        tokio::select! {
+            _ = writer.wait_for(|ended| *ended) => {}
+            _ = others.wait_for(|ended| *ended) => {}
+        }
     }
 
     /// Says that it is not serving, lets open streams end, writes a checkpoint,
     /// and ends.
     ///
     /// # Errors
-    /// The writer had failed: [`AppError::Writer`].
-    pub async fn stop(self) -> Result<(), AppError> {
-        drop(self.ticking);
+    /// The writer had failed, or another part: [`AppError::Writer`] and
+    /// [`AppError::Part`].
+    pub async fn stop(mut self) -> Result<(), AppError> {
+        let failed = *self.writer.ended().borrow() || *self.ended.borrow();
+        // To its end: what still said that filters serve would come after this.
+        self.ticking.shutdown().await;
         set_health(&self.health, &SERVICES, ServingStatus::NotServing).await;
-        let failed = *self.writer.ended().borrow();
         // Streams that would go on for ever end now.
         self.stopping.send_replace(true);
         // An error means that the transport has ended already.
@@ -265,7 +283,11 @@ impl Server {
             stopped
         });
         let stopped = stopped.await;
-        if matches!(stopped, Ok(Ok(()))) { Ok(()) } else { Err(AppError::Writer) }
+        match stopped {
+            Ok(Ok(())) if failed => Err(AppError::Part),
+            Ok(Ok(())) => Ok(()),
+            _ => Err(AppError::Writer),
+        }
     }
 }
 

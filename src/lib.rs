@@ -10,6 +10,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod domain;
+pub mod ending;
 pub mod engine;
 pub mod formats;
 pub mod iys;

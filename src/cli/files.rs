@@ -5,14 +5,37 @@ use std::{
     fs::{File, Permissions},
     io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write},
     os::unix::fs::{MetadataExt, PermissionsExt},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    thread,
 };
 
 use indicatif::{ProgressBar, ProgressBarIter};
 use tempfile::NamedTempFile;
+use tokio::sync::mpsc;
 
 use super::{Failure, output};
 use crate::formats::{is_workbook, sheet_to_csv};
+
+/// Reads on a thread of its own, some items ahead; the thread ends with the
+/// receiver. A panic there must not look like the end of the file, behind which
+/// there may be opt-outs.
+pub fn read_in_background<T: Send + 'static>(
+    ahead: usize,
+    read: impl FnOnce(&mpsc::Sender<io::Result<T>>) + Send + 'static,
+) -> mpsc::Receiver<io::Result<T>> {
+    let (sender, receiver) = mpsc::channel(ahead);
+    thread::spawn(move || {
+        // Nothing that it leaves behind is looked at again.
+        let read = catch_unwind(AssertUnwindSafe(|| read(&sender)));
+        if read.is_err() {
+            let error = "the file could not be read on, by a mistake in this program: report it";
+            // Whether anybody still listens does not matter at the end.
+            drop(sender.blocking_send(Err(io::Error::other(error))));
+        }
+    });
+    receiver
+}
 
 /// Enough that system calls do not show in a profile, in bytes.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -199,6 +222,20 @@ fn temporary_beside(path: &Path) -> io::Result<NamedTempFile> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reader_that_panics_has_not_come_to_the_end() {
+        let mut read = read_in_background(2, |sender| {
+            sender.blocking_send(Ok(7)).unwrap();
+            panic!("in the middle of a file");
+        });
+        assert_eq!(read.blocking_recv().unwrap().unwrap(), 7);
+        let error = read.blocking_recv().unwrap().unwrap_err();
+        assert!(error.to_string().contains("could not be read on"), "{error}");
+        assert!(read.blocking_recv().is_none());
+        let mut read = read_in_background::<u8>(2, |_| {});
+        assert!(read.blocking_recv().is_none(), "an end is an end");
+    }
 
     #[test]
     fn a_file_appears_only_when_it_is_finished() {

@@ -111,7 +111,6 @@ async fn serve(args: Args) -> Result<(), AppError> {
     let mut hangup = signals(SignalKind::hangup())?;
     let server = Server::start(config).await?;
     tracing::info!(address = %server.address(), revision = server.revision(), "serving");
-    let mut failed = server.failed();
     loop {
         tokio::select! {
             _ = hangup.recv() => {
@@ -120,8 +119,7 @@ async fn serve(args: Args) -> Result<(), AppError> {
             }
             _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
             _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
-            // An error means that the writer is gone, which is the same.
-            _ = failed.wait_for(|failed| *failed) => tracing::error!("the writer ended: stopping"),
+            () = server.failed() => tracing::error!("a part of the server ended: stopping"),
         }
         break;
     }

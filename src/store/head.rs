@@ -169,6 +169,10 @@ impl HeadKeeper {
         match self.shared.lock().failure {
             // The error stays: there is no HEAD any more until a restart.
             Some(kind) => Err(StoreError::Head(self.shared.path.clone(), kind.into())),
+            None if self.thread.as_ref().is_none_or(JoinHandle::is_finished) => {
+                let panicked = io::Error::other("the thread that writes it panicked");
+                Err(StoreError::Head(self.shared.path.clone(), panicked))
+            }
             None => Ok(()),
         }
     }

@@ -29,6 +29,7 @@ use super::{
 use crate::{
     caps,
     domain::event::Change,
+    ending::Ending,
     memory::Memory,
     metrics::Histogram,
     store::{BackupCopy, Loss, Purged, Store, StoreError},
@@ -84,7 +85,7 @@ pub struct Writer {
     handle: WriterHandle,
     thread: Option<JoinHandle<Result<(), WriteError>>>,
     scrub: Option<Scrub>,
-    /// Turns true when the writer has failed or ended.
+    /// Turns true when the writer or its scrub has failed or ended.
     ended: watch::Receiver<bool>,
 }
 
@@ -99,11 +100,16 @@ impl Writer {
         let measures = Arc::new(Measures::since(&books.pages.saved));
         let store = Arc::clone(&books.store);
         let scrubbed = Arc::clone(&books.scrubbed);
-        let scrub = Scrub::start(Arc::clone(&published), queue.clone(), Arc::clone(&scrubbed))?;
+        // Without a scrub, what memory damages would be answered from (A1).
+        let scrub = Scrub::start(
+            Arc::clone(&published),
+            queue.clone(),
+            Arc::clone(&scrubbed),
+            Ending(ending.clone()),
+        )?;
         let mut work = Work::new(books, published, tasks, limits, Arc::clone(&measures));
         let thread = thread::Builder::new().name("writer".to_owned()).spawn(move || {
-            // Told however the thread ends, by a panic too: the server must
-            // not go on without its writer (A10).
+            // The server must not go on without its writer (A10).
             let _ending = Ending(ending);
             work.run().inspect_err(|error| tracing::error!(%error, "the writer stopped"))
         })?;
@@ -120,7 +126,7 @@ impl Writer {
         self.handle.clone()
     }
 
-    /// Waits until the writer has failed or ended.
+    /// Turns true once the writer or its scrub has failed or ended.
     pub fn ended(&self) -> watch::Receiver<bool> {
         self.ended.clone()
     }
@@ -151,14 +157,6 @@ impl Drop for Writer {
     fn drop(&mut self) {
         // What went wrong is in the log; nobody is left to tell.
         drop(self.end());
-    }
-}
-
-struct Ending(watch::Sender<bool>);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        self.0.send_replace(true);
     }
 }
 

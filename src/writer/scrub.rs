@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use super::{handle::Task, publish::Published, repair::Part};
 use crate::{
     domain::plane::PlaneId,
+    ending::Ending,
     engine::{plane::Plane, view::View},
 };
 
@@ -67,7 +68,8 @@ pub(super) struct Scrub {
 }
 
 impl Scrub {
-    /// Starts looking through what is published.
+    /// Starts looking through what is published. Whoever watches `ending` is
+    /// told if that ends.
     ///
     /// # Errors
     /// The system gives no thread.
@@ -75,10 +77,14 @@ impl Scrub {
         published: Arc<Published>,
         queue: SyncSender<Task>,
         scrubbed: Arc<Scrubbed>,
+        ending: Ending,
     ) -> io::Result<Self> {
         let (stop, stopped) = channel();
         let work = Work { published, queue, scrubbed, stopped };
-        let thread = thread::Builder::new().name("scrub".to_owned()).spawn(move || work.run())?;
+        let thread = thread::Builder::new().name("scrub".to_owned()).spawn(move || {
+            let _ending = ending;
+            work.run();
+        })?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }
@@ -86,9 +92,10 @@ impl Scrub {
 impl Drop for Scrub {
     fn drop(&mut self) {
         drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic there has been printed; there is nothing left to tell it to.
-            drop(thread.join());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the scrub panicked");
         }
     }
 }

@@ -1,8 +1,15 @@
 //! What memory damages is rebuilt from the ledger, and never written to disk.
 
+use std::{
+    sync::{Arc, mpsc::sync_channel},
+    time::Duration,
+};
+
 use super::{
     books_tests::{Bench, START},
+    publish::Published,
     repair::Part,
+    scrub::Scrub,
 };
 use crate::{
     domain::{
@@ -11,6 +18,7 @@ use crate::{
         plane::{PlaneId, PlaneRole},
         state::Status,
     },
+    ending::Ending,
     engine::faults::{bits, flip},
 };
 
@@ -182,4 +190,25 @@ fn a_damaged_page_on_disk_too_is_an_error() {
     let [part] = parts_damaged(&bench, name).try_into().unwrap();
     assert!(bench.books.repair(part).is_err());
     assert!(bench.books.mended.contains(&name.scope), "it stays in doubt");
+}
+
+/// It ends by itself here because nobody takes what it found; a panic ends it in
+/// the same way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scrub_that_ends_by_itself_is_noticed() {
+    let mut bench = Bench::new();
+    let granted = consents(&bench, &people()[..1], Status::Granted);
+    bench.commit(&granted);
+    let name = permitted(&bench);
+    flip(bench.books.plane(&name).unwrap(), phone(people()[0]) >> 16, 3);
+    let published = Arc::new(Published::of(&bench.books));
+    let (ending, mut ended) = tokio::sync::watch::channel(false);
+    let (queue, tasks) = sync_channel(1);
+    let scrubbed = Arc::clone(&bench.books.scrubbed);
+    let scrub = Scrub::start(published, queue, scrubbed, Ending(ending)).unwrap();
+    assert!(!*ended.borrow());
+    drop(tasks);
+    let noticed = tokio::time::timeout(Duration::from_secs(90), ended.wait_for(|it| *it)).await;
+    assert!(noticed.is_ok_and(|ended| ended.is_ok()), "nobody was told");
+    drop(scrub);
 }

@@ -5,7 +5,10 @@ use std::io;
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::sync::mpsc;
 
-use super::super::{Failure, files::Input};
+use super::super::{
+    Failure,
+    files::{self, Input},
+};
 use crate::{
     client::Recipients,
     formats::{Opened, Rows, Shape},
@@ -135,16 +138,14 @@ impl List {
     /// Reads the rest on a thread of its own: reading and unquoting then
     /// overlap with the stream. The thread ends with the receiver.
     pub fn read_in_background(mut self) -> mpsc::Receiver<Prepared> {
-        let (sender, receiver) = mpsc::channel(READ_AHEAD);
-        std::thread::spawn(move || {
+        files::read_in_background(READ_AHEAD, move |sender| {
             while let Some(batch) = self.next_batch().transpose() {
                 let failed = batch.is_err();
                 if sender.blocking_send(batch).is_err() || failed {
                     break;
                 }
             }
-        });
-        receiver
+        })
     }
 
     fn next_batch(&mut self) -> io::Result<Option<(Batch, Recipients)>> {

@@ -5,7 +5,7 @@ use std::io;
 use prost::Message;
 use tokio::sync::mpsc;
 
-use super::super::files::Input;
+use super::super::files::{self, Input};
 use crate::{
     formats::{ItemReader, ItemRow, Problem},
     proto::v1::ImportItem,
@@ -49,8 +49,7 @@ pub fn read_in_background(
     mut reader: ItemReader<Input>,
     from_line: u64,
 ) -> mpsc::Receiver<io::Result<(Chunk, Vec<ImportItem>)>> {
-    let (sender, receiver) = mpsc::channel(READ_AHEAD);
-    std::thread::spawn(move || {
+    files::read_in_background(READ_AHEAD, move |sender| {
         let mut ended = false;
         while !ended {
             let mut chunk = Chunk::default();
@@ -68,8 +67,7 @@ pub fn read_in_background(
                 let _ = sender.blocking_send(Err(error));
             }
         }
-    });
-    receiver
+    })
 }
 
 /// Fills a chunk; returns whether more rows may follow.
