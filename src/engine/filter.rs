@@ -118,7 +118,8 @@ impl Session {
     /// Decides on the recipients at hand, for each scope of the question.
     ///
     /// # Errors
-    /// [`FilterError`]; nothing is permitted then, in any scope.
+    /// [`FilterError`]; nothing is permitted then, in any scope, and nobody is
+    /// remembered.
     pub fn filter(
         &mut self,
         view: &View,
@@ -184,9 +185,16 @@ impl Session {
         })
     }
 
+    /// Takes back what the batch at hand added to whom the stream has permitted:
+    /// it is not answered after all.
+    pub fn forget(&mut self, kind: ContactKind) {
+        self.seen.forget(&self.recipients, kind);
+    }
+
     /// Gives back the memory of a long batch: a stream may stay open for days.
     pub fn shrink(&mut self) {
         self.recipients.shrink(KEPT);
+        self.seen.shrink(KEPT);
         self.words.shrink_to(KEPT / 64);
         self.refused.shrink(KEPT);
     }
@@ -199,14 +207,18 @@ impl Session {
         question: &Question,
         bits: impl Fn(&[u64]) -> Vec<u8>,
     ) -> Result<Vec<Verdicts>, FilterError> {
-        self.seen.reserve(question.scopes.len());
-        let mut all = Vec::with_capacity(question.scopes.len());
-        for at in 0..question.scopes.len() {
+        self.seen.begin(question.scopes.len());
+        let decided = (0..question.scopes.len()).map(|at| {
             let mut verdicts = self.decide_in(view, question, at)?;
             verdicts.bits = bits(&self.words);
-            all.push(verdicts);
+            Ok(verdicts)
+        });
+        let decided: Result<Vec<Verdicts>, FilterError> = decided.collect();
+        if decided.is_err() {
+            // Nobody in it was permitted, in the scopes before either.
+            self.forget(question.kind);
         }
-        Ok(all)
+        decided
     }
 
     /// Decides for the scope at this place of the question; who is permitted
@@ -280,6 +292,7 @@ impl Session {
                 }
             }
         }
+        seen.added(&self.words);
         self.check_seen(kind)
     }
 

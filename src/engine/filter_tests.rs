@@ -140,3 +140,76 @@ fn an_audience_without_reasons_is_refused_its_erased_members_too() {
     let verdicts = Session::default().filter_audience(&view, &question, &audience).unwrap();
     assert_eq!(verdicts.iter().map(|it| it.permitted).collect::<Vec<_>>(), [0, 1, 1]);
 }
+
+/// The reasons of a batch in the first scope of a question.
+fn asked(session: &mut Session, view: &View, question: &Question, ids: &[u64]) -> Vec<Reason> {
+    session.read_ids(ids.iter().copied(), question, view);
+    reasons(&session.filter(view, question).unwrap()).swap_remove(0)
+}
+
+#[test]
+fn whoever_got_no_answer_is_no_duplicate() {
+    use Reason::{Duplicate, Permitted};
+    let view = view();
+    let regimes = [Regime::OptOut, Regime::Exempt];
+    let question =
+        Question { deduplicate: true, ..question(&view, ContactKind::Phone, &regimes, true) };
+    let mut session = Session::default();
+    let (first, second) = (STRANGER, STRANGER + 1);
+    assert_eq!(asked(&mut session, &view, &question, &[first]), [Permitted]);
+
+    // Decided on, and not answered after all: as if it had not been asked.
+    let batch = [first, second, second];
+    for _ in 0..2 {
+        let decided = asked(&mut session, &view, &question, &batch);
+        assert_eq!(decided, [Duplicate, Permitted, Duplicate]);
+        session.forget(ContactKind::Phone);
+    }
+    session.shrink();
+    session.forget(ContactKind::Phone);
+    assert_eq!(asked(&mut session, &view, &question, &[first, second]), [Duplicate, Permitted]);
+    assert_eq!(asked(&mut session, &view, &question, &[second]), [Duplicate]);
+
+    // An error in one scope takes back what the one before it had added.
+    let third = STRANGER + 2;
+    let gone = Question { scopes: vec![question.scopes[0], usize::MAX], ..question.clone() };
+    session.read_ids([third].into_iter(), &gone, &view);
+    assert!(session.filter(&view, &gone).is_err());
+    assert_eq!(asked(&mut session, &view, &question, &[third]), [Permitted]);
+}
+
+#[test]
+fn an_unanswered_audience_and_unanswered_lines_are_forgotten_too() {
+    let view = view();
+    let question = Question {
+        deduplicate: true,
+        ..question(&view, ContactKind::Phone, &[Regime::OptOut], false)
+    };
+    let audience = (STRANGER..STRANGER + 1_000).collect();
+    let mut session = Session::default();
+    for is_answered in [false, true] {
+        let verdicts = session.filter_audience(&view, &question, &audience).unwrap();
+        assert_eq!(verdicts[0].permitted, 1_000);
+        if !is_answered {
+            session.forget(ContactKind::Phone);
+        }
+    }
+    assert_eq!(session.filter_audience(&view, &question, &audience).unwrap()[0].permitted, 0);
+
+    let question = Question {
+        deduplicate: true,
+        ..self::question(&view, ContactKind::Email, &[Regime::OptOut], false)
+    };
+    let mut session = Session::default();
+    for (permitted, is_answered) in [(1, false), (1, true), (0, true)] {
+        session.read_lines(
+            &Bytes::from_static(b"a@example.com\nA@Example.com\n"),
+            &question,
+            &view,
+        );
+        assert_eq!(session.filter(&view, &question).unwrap()[0].permitted, permitted);
+        if !is_answered {
+            session.forget(ContactKind::Email);
+        }
+    }
+}

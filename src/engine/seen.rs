@@ -27,13 +27,31 @@ pub(super) struct SeenIn {
     ids: RoaringTreemap,
     /// Fingerprints are uniform already; a fast hasher spreads them enough.
     texts: HashSet<Fingerprint, Xxh3DefaultBuilder>,
+    /// One bit a recipient of the batch at hand: remembered since that batch.
+    latest: Vec<u64>,
 }
 
 impl Seen {
-    /// Makes room for so many scopes.
-    pub(super) fn reserve(&mut self, scopes: usize) {
+    /// Begins a batch in so many scopes.
+    pub(super) fn begin(&mut self, scopes: usize) {
         if self.0.len() < scopes {
             self.0.resize_with(scopes, SeenIn::default);
+        }
+        self.0.iter_mut().for_each(|seen| seen.latest.clear());
+    }
+
+    /// Forgets whom the batch at hand added: these are its recipients.
+    pub(super) fn forget(&mut self, recipients: &Recipients, kind: ContactKind) {
+        for seen in &mut self.0 {
+            let latest = std::mem::take(&mut seen.latest);
+            places(&latest).for_each(|place| seen.remove(recipients, kind, place));
+        }
+    }
+
+    pub(super) fn shrink(&mut self, kept: usize) {
+        for seen in &mut self.0 {
+            seen.latest.clear();
+            seen.latest.shrink_to(kept / 64);
         }
     }
 
@@ -51,6 +69,20 @@ impl Seen {
 }
 
 impl SeenIn {
+    /// Notes that of the batch at hand these were new.
+    pub(super) fn added(&mut self, words: &[u64]) {
+        self.latest.clear();
+        self.latest.extend_from_slice(words);
+    }
+
+    fn remove(&mut self, recipients: &Recipients, kind: ContactKind, place: usize) {
+        if kind.is_direct() {
+            recipients.ids.get(place).map(|id| self.ids.remove(*id));
+        } else {
+            recipients.fingerprints.get(place).map(|text| self.texts.remove(text));
+        }
+    }
+
     /// Remembers the recipient at `place`; whether it is new.
     pub(super) fn insert(
         &mut self,
@@ -68,6 +100,18 @@ impl SeenIn {
     }
 }
 
+/// The places of the bits that are set.
+fn places(words: &[u64]) -> impl Iterator<Item = usize> {
+    words.iter().enumerate().flat_map(|(at, word)| {
+        let mut left = *word;
+        std::iter::from_fn(move || {
+            let place = (left != 0).then(|| at * 64 + left.trailing_zeros() as usize)?;
+            left &= left - 1;
+            Some(place)
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,7 +122,7 @@ mod tests {
             [(ContactKind::Phone, MAX_SEEN_PHONES), (ContactKind::ContactId, MAX_SEEN_CONTACT_IDS)]
         {
             let mut seen = Seen::default();
-            seen.reserve(2);
+            seen.begin(2);
             let mut fill = |at: usize, from: u64, to: u64| {
                 let added = seen.scope_mut(at).unwrap().ids.insert_range(from..to);
                 (added, seen.is_over(kind))

@@ -64,6 +64,8 @@ impl Services {
         Ok(supervised(caps::MESSAGES_AHEAD, interruption, move |answers| async move {
             let ended = answers.interruption().or(services.send_backup(&backup, &answers)).await;
             let reached = ended.as_ref().map(|()| backup.head().revision);
+            // Its files take the disk a while: others get this thread.
+            tokio::task::block_in_place(|| drop(backup));
             services.audited_afterwards(&Row::Backup(row.with(reached)));
             ended
         }))

@@ -240,8 +240,8 @@ impl Stream<'_> {
         }
     }
 
-    /// Decides from planes that are not known to be damaged (A1): not before,
-    /// since deduplication remembers what it answered, and not behind either.
+    /// Decides from planes that are not known to be damaged, before or behind
+    /// (A1).
     fn decide_undamaged(
         &mut self,
         since: &Since,
@@ -256,8 +256,15 @@ impl Stream<'_> {
         if !doubts.allow(since, &self.asked.scopes) {
             return Err(damaged());
         }
-        let verdicts = self.decide(view, batch)?;
-        if doubts.allow(since, &self.asked.scopes) { Ok(verdicts) } else { Err(damaged()) }
+        let decided = self.decide(view, batch);
+        let is_allowed = doubts.allow(since, &self.asked.scopes);
+        if !is_allowed {
+            // Whoever sends the batch again is answered for the first time.
+            self.session.forget(self.asked.kind);
+        }
+        self.session.shrink();
+        let verdicts = decided?;
+        if is_allowed { Ok(verdicts) } else { Err(damaged()) }
     }
 
     fn decide(
@@ -270,11 +277,7 @@ impl Stream<'_> {
         self.check_answer(&batch, field, count)?;
         let room = reserve(self.services, &batch, count, scopes)?;
         let verdicts = if count * scopes > caps::LONG_BATCH {
-            tokio::task::block_in_place(|| {
-                let verdicts = self.filter(view, &batch);
-                self.session.shrink();
-                verdicts
-            })
+            tokio::task::block_in_place(|| self.filter(view, &batch))
         } else {
             self.filter(view, &batch)
         };
