@@ -26,13 +26,16 @@ const LEAST_MIB: usize = 64;
 /// Connects to a server of the caller's, with the token of the environment.
 ///
 /// # Errors
-/// Nobody answers, or `SENDGATE_TOKEN` holds no token.
+/// Nobody answers, `SENDGATE_TOKEN` holds no token, or others could read it on
+/// the way.
 pub async fn connect(endpoint: &str) -> Result<Client, Failure> {
     let token = Token::of_environment().map_err(|error| format!("SENDGATE_TOKEN: {error}"))?;
     let client = Client::connect(endpoint).await.map_err(|error| {
         format!("{error}. Start a server with `sendgate serve`, or name it with --endpoint")
     })?;
-    Ok(client.with_token(token.as_ref()))
+    // Here is no TLS.
+    let tunnel = |error| format!("{error}, or a tunnel to the server's machine");
+    Ok(client.with_token(token.as_ref()).map_err(tunnel)?)
 }
 
 /// A server made ready.

@@ -27,14 +27,17 @@ pub struct Args {
     /// SENDGATE_TOKEN holds the token, if one is needed
     #[arg(long, global = true, value_name = "FILE", env = "SENDGATE_TOKEN_FILE")]
     token_file: Option<PathBuf>,
+    /// Show the token over plain http:// to another machine
+    #[arg(long, global = true)]
+    insecure: bool,
 }
 
 impl Args {
     /// Connects.
     ///
     /// # Errors
-    /// A file cannot be read or may be read by others, nobody answers, or they
-    /// are not trusted.
+    /// A file cannot be read or may be read by others, nobody answers, they are
+    /// not trusted, or others could read the token on the way.
     pub async fn connect(&self) -> Result<Client, Failure> {
         let identity = match (&self.tls_cert, &self.tls_key) {
             (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
@@ -44,7 +47,11 @@ impl Args {
         let authorities = self.tls_ca.as_deref().map(read).transpose()?;
         let tls = ClientTls { authorities, identity };
         let token = token::shown(self.token_file.as_deref())?;
-        Ok(Client::connect_with(&self.endpoint, &tls).await?.with_token(token.as_ref()))
+        let client = Client::connect_with(&self.endpoint, &tls).await?;
+        let client = if self.insecure { client.insecure() } else { client };
+        client.with_token(token.as_ref()).map_err(|error| {
+            Failure::usage(format!("{error}, or say --insecure if the network is yours alone"))
+        })
     }
 }
 

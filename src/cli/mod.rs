@@ -232,8 +232,13 @@ mod tests {
         assert!(Cli::try_parse_from(stats).is_ok());
         let client_ca = ["sendgate", "stats", "--tls-client-ca", "c"];
         assert!(Cli::try_parse_from(client_ca).is_err());
+        for insecure in [["sendgate", "serve", "--insecure"], ["sendgate", "stats", "--insecure"]] {
+            assert!(Cli::try_parse_from(insecure).is_ok(), "{insecure:?}");
+        }
         let help = Cli::try_parse_from(["sendgate", "serve", "--help"]).err().unwrap().to_string();
         assert_eq!(help.matches("--tls-cert ").count(), 1, "{help}");
+        assert_eq!(help.matches("--insecure").count(), 1, "{help}");
+        assert!(help.contains("Listen on an address that is not loopback"), "{help}");
         assert!(help.contains("SENDGATE_TLS_CERT") && !help.contains("SENDGATE_CLIENT_CERT"));
     }
 }

@@ -61,6 +61,8 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 pub struct Client {
     channel: Channel,
     bearer: Bearer,
+    /// Whether a token may be shown.
+    is_private: bool,
 }
 
 /// What calls go through: it shows the client's token with each.
@@ -82,8 +84,10 @@ impl Client {
     /// endpoint, or the server's is not trusted.
     pub async fn connect_with(endpoint: &str, tls: &ClientTls) -> Result<Self, ClientError> {
         let unreachable = |error| ClientError::unreachable(endpoint, &error);
+        let server = Endpoint::from_shared(endpoint.to_owned()).map_err(unreachable)?;
+        let is_private = bearer::is_private(server.uri());
         let channel = tls
-            .apply(Endpoint::from_shared(endpoint.to_owned()).map_err(unreachable)?)?
+            .apply(server)?
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
@@ -93,13 +97,26 @@ impl Client {
             .connect()
             .await
             .map_err(unreachable)?;
-        Ok(Self { channel, bearer: Bearer::default() })
+        Ok(Self { channel, bearer: Bearer::default(), is_private })
+    }
+
+    /// Lets a token be shown though others may read along on the way.
+    #[must_use]
+    pub fn insecure(self) -> Self {
+        Self { is_private: true, ..self }
     }
 
     /// Shows this token with every call.
-    #[must_use]
-    pub fn with_token(self, token: Option<&Token>) -> Self {
-        Self { bearer: Bearer::new(token), ..self }
+    ///
+    /// # Errors
+    /// It would go in clear to another machine, and nobody has said that this is
+    /// [meant](Self::insecure).
+    pub fn with_token(self, token: Option<&Token>) -> Result<Self, ClientError> {
+        if token.is_some() && !self.is_private {
+            let what = "a token goes over TLS or loopback only; use https://";
+            return Err(ClientError::Setup(what.to_owned()));
+        }
+        Ok(Self { bearer: Bearer::new(token), ..self })
     }
 
     fn calls(&self) -> Calls {

@@ -64,7 +64,7 @@ impl Guarded {
 
     /// A client that shows this token, on a connection of its own.
     pub async fn client(&self, token: Option<&Token>) -> Client {
-        Client::connect(&self.server.endpoint()).await.unwrap().with_token(token)
+        Client::connect(&self.server.endpoint()).await.unwrap().with_token(token).unwrap()
     }
 
     pub async fn create(&self, name: &str, brands: &[&str], roles: &[TokenRole]) -> Token {

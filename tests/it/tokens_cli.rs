@@ -190,6 +190,27 @@ fn an_address_that_others_reach_needs_tokens() {
     assert!(refused.contains("without TLS") && !refused.contains("tokens:"), "{refused}");
 }
 
+/// `0.0.0.0` leads to this machine, and is not known to.
+#[test]
+fn a_token_is_not_sent_in_clear_to_another_machine_unless_that_is_said() {
+    let mut shell = Shell::new();
+    let first = ["token", "create", "boss", "--brand", "*", "--role", "admin"];
+    let boss = token(shell.offline(&first));
+    shell.serve();
+    let boss = shell.keep("boss.token", &boss);
+    shell.endpoint = shell.endpoint.replace("127.0.0.1", "0.0.0.0");
+    let (code, _, err) = shell.run(Some(&boss), &["stats"]);
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("a token goes over TLS or loopback only; use https://"), "{err}");
+    let log = fs::read_to_string(shell.data().join("audit.jsonl")).unwrap();
+    assert!(!log.contains("denied"), "no call was made: {log}");
+    assert_eq!(shell.run(Some(&boss), &["stats", "--insecure"]).0, 0);
+    // Without a token there is nothing to hide, and nothing to be had.
+    let (code, _, err) = shell.run(None, &["stats"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("UNAUTHENTICATED"), "{err}");
+}
+
 #[test]
 fn what_is_no_grant_is_refused_without_a_server_too() {
     let shell = Shell::new();
