@@ -63,9 +63,11 @@ impl ClientError {
         }
     }
 
-    /// Whether repeating a write may help. Repeating is always safe; it is
-    /// pointless where the server understood the request and refused it.
-    pub(super) fn write_may_succeed_later(&self) -> bool {
+    /// Whether repeating a write, or going on with a feed, may help. It is always
+    /// safe; it is pointless where the server understood the request and refused
+    /// it.
+    #[must_use]
+    pub fn may_succeed_later(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
             Self::Status(status) => !matches!(

@@ -177,7 +177,7 @@ impl<T> ImportStream<T> {
                 Err(error) => {
                     self.connection = None;
                     self.failures += 1;
-                    if self.failures >= MAX_ATTEMPTS || !error.write_may_succeed_later() {
+                    if self.failures >= MAX_ATTEMPTS || !error.may_succeed_later() {
                         return Err(error);
                     }
                 }

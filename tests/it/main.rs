@@ -64,5 +64,6 @@ mod tokens_streams;
 mod tokens_table;
 mod unsafe_code;
 mod watch;
+mod watch_on;
 mod wire;
 mod worked_examples;
