@@ -2,7 +2,7 @@
 //!
 //! Limits of a data structure stand with it: names and scopes in
 //! `domain/policy`, spellings in `domain/address`, deduplication in
-//! `engine/seen`, the database's memory in `store/open`.
+//! `engine/seen`, the database's memory in `store/options`.
 
 use std::time::Duration;
 

@@ -37,6 +37,9 @@ pub(super) mod meta {
     pub const RESTORED: &[u8] = b"restored";
     /// Rewritten by a purge, so that there is something to flush.
     pub const PURGE: &[u8] = b"purge";
+
+    pub const ALL: [&[u8]; 9] =
+        [FORMAT, EPOCH, SECRET, TIP, POLICY, CHECKPOINT, REDACTED, RESTORED, PURGE];
 }
 
 /// A contact within a brand, as keys name it: brand ‖ kind ‖ sealed contact ID.

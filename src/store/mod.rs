@@ -14,6 +14,7 @@ mod event_row;
 mod head;
 mod keys;
 mod open;
+mod options;
 mod payload;
 mod payload_acts;
 mod policies;
