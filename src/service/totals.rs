@@ -122,3 +122,28 @@ fn nonzero(counts: &[u64; Reason::TABLE]) -> impl Iterator<Item = (Reason, u64)>
         Some((reason, count))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is left out stands between the first policies and the last one.
+    #[test]
+    fn a_stream_names_so_many_policies_of_those_that_decided() {
+        for policies in
+            [caps::AUDITED_POLICIES - 1, caps::AUDITED_POLICIES, caps::AUDITED_POLICIES + 1]
+        {
+            let mut totals = Totals::of(["scope".to_owned()].into_iter(), false);
+            for at in 0..policies {
+                let policy_version = format!("policy {at}");
+                let answer = BatchAnswer { policy_version, ..BatchAnswer::default() };
+                totals.add(&[Verdicts::default()], &answer);
+                totals.add(&[Verdicts::default()], &answer);
+            }
+            let named = totals.answered().policy_versions;
+            assert_eq!(named.len(), policies.min(caps::AUDITED_POLICIES));
+            assert_eq!(named.first().unwrap(), "policy 0");
+            assert_eq!(named.last().unwrap(), &format!("policy {}", policies - 1));
+        }
+    }
+}

@@ -205,6 +205,31 @@ mod tests {
         assert_eq!(totals.received.load(Ordering::Relaxed), 0);
     }
 
+    #[test]
+    fn unfinished_messages_may_keep_so_many_bytes() {
+        const MESSAGE: usize = caps::MESSAGE_BYTES;
+        let limits = Limits {
+            connection_bytes: 2 * MESSAGE,
+            transport_bytes: 3 * MESSAGE,
+            ..Limits::default()
+        };
+        let totals = Arc::default();
+        let [mut one, mut other] =
+            [(); 2].map(|()| Received::nothing(Traffic::new(&totals, &limits)));
+        for (bytes, fits) in
+            [(2 * MESSAGE - 1, true), (2 * MESSAGE, true), (2 * MESSAGE + 1, false)]
+        {
+            assert_eq!(one.set(bytes), fits, "{bytes} of one connection");
+        }
+        // With what the other keeps these are three messages, but for a byte.
+        other.set(MESSAGE + 1);
+        for (bytes, fits) in
+            [(2 * MESSAGE - 2, true), (2 * MESSAGE - 1, true), (2 * MESSAGE, false)]
+        {
+            assert_eq!(one.set(bytes), fits, "{bytes} of all connections");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_oldest_unread_answer_says_whether_the_peer_has_stalled() {
         let traffic = Traffic::new(&Arc::default(), &Limits::default());

@@ -4,7 +4,10 @@
 
 use std::{future::Future, net::SocketAddr, time::Duration};
 
-use sendgate::proto::v1::{GetStatisticsRequest, admin_service_client::AdminServiceClient};
+use sendgate::{
+    caps,
+    proto::v1::{GetStatisticsRequest, admin_service_client::AdminServiceClient},
+};
 use tokio::{net::TcpListener, time::timeout};
 use tokio_stream::wrappers::TcpListenerStream;
 
@@ -197,6 +200,35 @@ async fn windows_cannot_be_made_to_overflow() {
         raw.finish().await
     })
     .await;
+}
+
+/// Clients are told what they may send, and one byte more in a frame ends their
+/// connection. (Those who send more than a window break the protocol; the
+/// library's own tests hold that.)
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_and_windows_have_so_many_bytes() {
+    /// FRAME_SIZE_ERROR.
+    const FRAME_SIZE: u32 = 6;
+    let folder = tempfile::tempdir().unwrap();
+    let (_process, address) = Process::serve(folder.path()).unwrap();
+    let cap = caps::FRAME_BYTES as usize;
+    for size in [cap - 1, cap, cap + 1] {
+        let mut raw = Raw::connect(address).await;
+        raw.acknowledge().await;
+        raw.send(&opened(0)).await.unwrap();
+        // The beginning of a message of 4 MiB.
+        let mut payload = vec![0, 0, 0x40, 0, 0];
+        payload.resize(size, 7);
+        raw.send(&frame(DATA, 0, 1, &payload)).await.unwrap();
+        let seen = raw.finish().await;
+        assert_eq!(seen.goaway, (size > cap).then_some(FRAME_SIZE), "{size}: {seen:?}");
+        let said = |setting| seen.settings.get(&setting).copied();
+        assert_eq!(said(INITIAL_WINDOW), Some(caps::STREAM_WINDOW));
+        assert_eq!(said(3), Some(caps::STREAMS), "streams at once");
+        assert_eq!(said(5), Some(caps::FRAME_BYTES));
+        assert_eq!(said(6), Some(caps::HEADER_BYTES));
+        assert!(seen.window + 65_535 >= caps::CONNECTION_WINDOW, "{seen:?}");
+    }
 }
 
 /// A request without a body, ended properly, is a mistake and no attack.

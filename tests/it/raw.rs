@@ -96,6 +96,10 @@ pub struct Seen {
     pub data: usize,
     /// Pings and settings that were acknowledged.
     pub acknowledged: usize,
+    /// The server's settings.
+    pub settings: std::collections::BTreeMap<u16, u32>,
+    /// By how much the connection's window grew.
+    pub window: u32,
 }
 
 /// A connection. Answers are read in a task of its own, or left alone until the
@@ -218,8 +222,20 @@ async fn read_all(mut read: OwnedReadHalf, progress: Arc<Progress>) -> Seen {
             GOAWAY => seen.goaway = Some(code(4)),
             RST_STREAM => *seen.resets.entry(code(0)).or_default() += 1,
             DATA => seen.data += payload.len(),
-            SETTINGS if head[4] == 0 => progress.greeted.store(true, Ordering::SeqCst),
-            WINDOW_UPDATE if head[5..9] == [0; 4] => progress.widened.store(true, Ordering::SeqCst),
+            SETTINGS if head[4] == 0 => {
+                let setting = |at: &[u8]| {
+                    (
+                        u16::from_be_bytes([at[0], at[1]]),
+                        u32::from_be_bytes([at[2], at[3], at[4], at[5]]),
+                    )
+                };
+                seen.settings.extend(payload.chunks(6).map(setting));
+                progress.greeted.store(true, Ordering::SeqCst);
+            }
+            WINDOW_UPDATE if head[5..9] == [0; 4] => {
+                seen.window += code(0);
+                progress.widened.store(true, Ordering::SeqCst);
+            }
             PING | SETTINGS if head[4] == 1 => seen.acknowledged += 1,
             _ => {}
         }

@@ -375,7 +375,12 @@ async fn a_stop_ends_streams_that_go_on_and_tells_of_them() {
     let token = guarded.create("gateway", &["main"], &[FILTER, RECORD, ADMIN]).await;
     let mut open = Open::under(&guarded, &token).await;
     let _deaf = deaf_filter(&guarded.server, &token, &phones(1, &[PHONE; 100])).await;
+    let begun = Instant::now();
     guarded.server.stop().await;
+    let (took, patience) = (begun.elapsed(), caps::DRAIN + caps::CUT);
+    assert!(took >= caps::DRAIN, "it waited {took:?}");
+    // What is not waited for is a checkpoint of little.
+    assert!(took < patience + Duration::from_secs(20), "it waited {took:?}");
     for status in [end(&mut open.answers).await, end(&mut open.acknowledged).await] {
         assert_eq!((status.code(), reason(&status)), (Code::Unavailable, "STOPPING".to_owned()));
     }
