@@ -128,8 +128,10 @@ async fn one_backup_at_a_time_and_no_purge_beside_it() {
             .collect(),
         ..Suppression::default()
     };
-    let request = SuppressRequest { suppressions: (0..1_000).map(noted).collect() };
-    server.consent().suppress(request).await.unwrap();
+    for thousand in 0..8 {
+        let suppressions = (0..1_000).map(|at| noted(thousand * 1_000 + at)).collect();
+        server.consent().suppress(SuppressRequest { suppressions }).await.unwrap();
+    }
     let admin = server.admin();
     let mut first = admin.clone().backup(BackupRequest::default()).await.unwrap().into_inner();
     assert!(matches!(
