@@ -39,12 +39,13 @@ impl Plane {
         editor.finish()
     }
 
-    /// The plane with other pages in the part of its table that holds the place `at`: those given,
+    /// The plane with other pages in the parts of its table that hold these places: those given,
     /// which must belong there. All other parts stay as they are, sums included.
     #[must_use]
-    pub fn with_part(&self, at: u64, pages: Vec<Page>) -> Plane {
+    pub fn with_parts(&self, parts: impl IntoIterator<Item = (u64, Vec<Page>)>) -> Plane {
         let mut root = Arc::clone(&self.root);
-        if let Some((leaf, _, path)) = leaf_mut(&mut root, self.seed, at) {
+        for (at, pages) in parts {
+            let Some((leaf, _, path)) = leaf_mut(&mut root, self.seed, at) else { continue };
             leaf.leak();
             *leaf = Leaf::with_room(pages.len());
             for page in pages {

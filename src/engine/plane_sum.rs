@@ -101,16 +101,27 @@ impl Plane {
         self.part(one) == self.part(other)
     }
 
+    /// Where damage in the part that holds the place `at` may be found later: from one place to
+    /// another, or to the end. A plane that grows hands the pages of a branch to more leaves, and
+    /// with them what is wrong in one, to any leaf of that branch and never to another's.
+    pub fn spread(&self, at: u64) -> (u64, Option<u64>) {
+        self.stretch(at, 1)
+    }
+
     /// Into how many parts the plane can be checked.
     pub fn parts(&self) -> u64 {
         self.root.iter().map(|branch| branch.len() as u64).sum()
     }
 
-    /// The beginning of a part, and of the one behind it. All lengths are powers of two, so a part
-    /// is what the upper bits of a hash say.
+    /// The beginning of a part, and of the one behind it.
     fn part(&self, at: u64) -> (u64, Option<u64>) {
         let (branch, _) = step(at, self.root.len());
-        let leaves = self.root.get(branch).map_or(1, |branch| branch.len());
+        self.stretch(at, self.root.get(branch).map_or(1, |branch| branch.len()))
+    }
+
+    /// The beginning of the place's share of a branch cut into so many, and of the share behind
+    /// it. All lengths are powers of two, so a share is what the upper bits of a hash say.
+    fn stretch(&self, at: u64, leaves: usize) -> (u64, Option<u64>) {
         let width = u128::from(u64::MAX).wrapping_add(1) / (self.root.len() * leaves) as u128;
         let first = u128::from(at) / width * width;
         (first as u64, u64::try_from(first + width).ok())

@@ -150,7 +150,7 @@ fn a_part_put_back_is_as_it_was() {
     flip(&plane, index, 48 + 3);
     let [place] = damaged(&plane).try_into().unwrap();
     let there = |page: &&Page| plane.is_one_part(plane.place(page.index()), place);
-    let repaired = plane.with_part(place, whole.iter().filter(there).cloned().collect());
+    let repaired = plane.with_parts([(place, whole.iter().filter(there).cloned().collect())]);
     assert!(damaged(&repaired).is_empty());
     assert_eq!(repaired.len(), expected.len() as u64);
     assert!(repaired.ids().eq(expected));

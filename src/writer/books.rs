@@ -65,7 +65,7 @@ pub struct Books {
     pub restored: Option<Restored>,
     /// Scopes whose planes are damaged.
     pub doubts: Arc<Doubts>,
-    /// Those that are rebuilt already, in the view that comes next.
+    /// The scope of each repair that the view which comes next shows.
     pub mended: Vec<Scope>,
     /// What the scrub has done.
     pub scrubbed: Arc<Scrubbed>,

@@ -15,7 +15,7 @@ use std::{
 
 use roaring::RoaringTreemap;
 
-use super::{books::Books, outcome::WriteError, repair::Part};
+use super::{books::Books, outcome::WriteError, repair::Damage};
 use crate::{
     domain::{contact::ContactKind, plane::PlaneId, secret::Fingerprint, time::Now},
     engine::page::Page,
@@ -42,6 +42,8 @@ pub struct Pages {
     pub external_id: Blocks,
     /// The next checkpoint, while it is being written.
     pass: Option<Pass>,
+    /// What the last slice found damaged, to be rebuilt before the next one.
+    damaged: Option<Damage>,
 }
 
 /// What a checkpoint stands for.
@@ -273,7 +275,7 @@ impl Books {
                 Some(index) if !self.is_sound(name, *index, &mut checked) => {
                     // A damaged page must not be written as if it were good. It
                     // is rebuilt before the next slice, from what is on disk then.
-                    self.doubts.raise(name.scope);
+                    self.pages.damaged = self.found_damaged(name, *index);
                     is_damaged = true;
                     break;
                 }
@@ -308,30 +310,43 @@ impl Books {
     }
 
     /// Whether the part of a plane that a page stands in is what was put into
-    /// it. `checked` is the part that was found so last.
-    fn is_sound(&self, name: &PlaneId, page: u64, checked: &mut Option<Part>) -> bool {
+    /// it. `checked` is the plane and place that were found so last.
+    fn is_sound(&self, name: &PlaneId, page: u64, checked: &mut Option<(PlaneId, u64)>) -> bool {
         let Some(plane) = self.plane(name) else { return true };
         let at = plane.place(page);
-        if checked.is_some_and(|it| it.plane == *name && plane.is_one_part(it.at, at)) {
+        if checked.is_some_and(|(of, there)| of == *name && plane.is_one_part(there, at)) {
             return true;
         }
-        *checked = Some(Part { plane: *name, at });
+        *checked = Some((*name, at));
         plane.check(at).is_sound
     }
 
-    /// Rebuilds the part that the next slice begins with, if it is damaged.
+    /// Puts the scope of a damaged page in doubt, until its damage is repaired.
+    fn found_damaged(&self, name: &PlaneId, page: u64) -> Option<Damage> {
+        let plane = self.plane(name)?;
+        self.doubts.raise(name.scope);
+        Some(Damage::at(*name, plane, plane.place(page)))
+    }
+
+    /// Rebuilds what the last slice found damaged, and the part that the next
+    /// one begins with if it is.
     ///
     /// # Errors
     /// The ledger is damaged too, or cannot be read.
     pub(super) fn mend_next(&mut self) -> Result<(), WriteError> {
+        if let Some(damage) = self.pages.damaged.take() {
+            self.repair(damage)?;
+        }
         let next = self.pages.pass.as_mut().and_then(|pass| {
             let (name, pages) = pass.pages.front_mut()?;
             Some((*name, *pages.peek()?))
         });
         let Some((name, page)) = next else { return Ok(()) };
-        let Some(plane) = self.plane(&name) else { return Ok(()) };
-        let at = plane.place(page);
-        self.repair(Part { plane: name, at }).map(drop)
+        if self.is_sound(&name, page, &mut None) {
+            return Ok(());
+        }
+        let Some(damage) = self.found_damaged(&name, page) else { return Ok(()) };
+        self.repair(damage).map(drop)
     }
 
     fn put_sums(&mut self, batch: &mut Batch<'_>) -> Result<(), WriteError> {

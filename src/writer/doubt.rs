@@ -1,7 +1,11 @@
 //! Scopes whose planes are known to be damaged: they are answered by nobody
 //! until the writer has rebuilt them (A1).
+//!
+//! A scope has many planes, and a plane many parts. Whoever finds one damaged
+//! raises a doubt and has the writer repair it, and each repair settles one
+//! doubt: so a scope is free again once all that was found is whole.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::{ArcSwap, Guard};
 
@@ -14,7 +18,8 @@ pub struct Doubts(ArcSwap<Doubted>);
 /// The scopes in doubt as of one moment.
 #[derive(Clone, Debug, Default)]
 struct Doubted {
-    scopes: HashSet<Scope>,
+    /// By scope, the damage that was found and is not repaired.
+    scopes: HashMap<Scope, u64>,
     /// How often damage was found: a plane may be rebuilt and damaged again.
     found: u64,
 }
@@ -23,21 +28,26 @@ struct Doubted {
 pub struct Since(Guard<Arc<Doubted>>);
 
 impl Doubts {
-    /// Notes that a plane of a scope is damaged.
+    /// Notes that a part of a plane is damaged. The finder has it repaired.
     pub(super) fn raise(&self, scope: Scope) {
         self.0.rcu(|before| {
             let mut after = Doubted::clone(before);
-            after.scopes.insert(scope);
+            *after.scopes.entry(scope).or_default() += 1;
             after.found += 1;
             after
         });
     }
 
-    /// Notes that the planes of these scopes are whole again, and visible so.
+    /// Notes repairs, each by the scope of its plane, that are visible by now.
     pub(super) fn settle(&self, scopes: &[Scope]) {
         self.0.rcu(|before| {
             let mut after = Doubted::clone(before);
-            after.scopes.retain(|scope| !scopes.contains(scope));
+            for scope in scopes {
+                if let Some(found) = after.scopes.get_mut(scope) {
+                    *found -= 1;
+                }
+            }
+            after.scopes.retain(|_, found| *found > 0);
             after
         });
     }
@@ -53,7 +63,7 @@ impl Doubts {
     /// known to be damaged by then.
     pub fn allow<'s>(&self, since: &Since, scopes: impl IntoIterator<Item = &'s Scope>) -> bool {
         let now = self.0.load();
-        let in_doubt = |scope| since.0.scopes.contains(scope) || now.scopes.contains(scope);
+        let in_doubt = |scope| since.0.scopes.contains_key(scope) || now.scopes.contains_key(scope);
         now.found == since.0.found && !scopes.into_iter().any(in_doubt)
     }
 }
@@ -86,5 +96,23 @@ mod tests {
         assert!(!doubts.allow(&before, &[scope(1)]), "its view may be the damaged one");
         assert!(!doubts.allow(&during, &[scope(1)]), "and so may this one's");
         assert!(doubts.allow(&doubts.begin(), &[scope(1)]));
+    }
+
+    #[test]
+    fn a_repair_leaves_what_else_was_found_of_its_scope_in_doubt() {
+        let doubts = Doubts::default();
+        for _ in 0..3 {
+            doubts.raise(scope(1));
+        }
+        doubts.raise(scope(2));
+        doubts.settle(&[scope(1)]);
+        assert!(!doubts.allow(&doubts.begin(), &[scope(1)]), "two more are damaged");
+        doubts.settle(&[scope(1), scope(1)]);
+        assert!(doubts.allow(&doubts.begin(), &[scope(1)]));
+        assert!(!doubts.allow(&doubts.begin(), &[scope(2)]));
+        // A repair that nobody asked for frees nothing that is found later.
+        doubts.settle(&[scope(1)]);
+        doubts.raise(scope(1));
+        assert!(!doubts.allow(&doubts.begin(), &[scope(1)]));
     }
 }

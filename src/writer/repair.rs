@@ -1,4 +1,4 @@
-//! Rebuilding a damaged part of a plane from the ledger, never from memory (F5).
+//! Rebuilding damaged parts of a plane from the ledger, never from memory (F5).
 //!
 //! As a start does it: the pages on disk, whose hashes are known, and then every
 //! contact decided on anew that events or ends have touched since.
@@ -16,11 +16,58 @@ use crate::{
     store::{StoreError, StoredChange},
 };
 
-/// A part of a plane, by a place in its table.
+/// Damage that was found: the stretch of a plane's table that it may have
+/// spread over by the time it is repaired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Part {
+pub(super) struct Damage {
     pub plane: PlaneId,
-    pub at: u64,
+    from: u64,
+    /// Where the stretch ends; none for the end of the table.
+    to: Option<u64>,
+}
+
+impl Damage {
+    /// Damage in the part of a plane that holds a place.
+    pub fn at(name: PlaneId, plane: &Plane, at: u64) -> Self {
+        let (from, to) = plane.spread(at);
+        Self { plane: name, from, to }
+    }
+
+    /// The places of the parts that are damaged now.
+    fn places(&self, plane: &Plane) -> Vec<u64> {
+        let mut places = Vec::new();
+        let mut next = Some(self.from);
+        while let Some(at) = next.filter(|at| self.to.is_none_or(|to| *at < to)) {
+            let checked = plane.check(at);
+            places.extend((!checked.is_sound).then_some(at));
+            next = checked.next;
+        }
+        places
+    }
+}
+
+/// The parts of a plane that are rebuilt.
+struct Parts<'a> {
+    name: PlaneId,
+    plane: &'a Plane,
+    places: Vec<u64>,
+}
+
+impl Parts<'_> {
+    fn hold(&self, page: u64) -> bool {
+        let place = self.plane.place(page);
+        self.places.iter().any(|at| self.plane.is_one_part(*at, place))
+    }
+
+    /// The plane with these pages in the parts, and nothing else there.
+    fn replaced(&self, pages: &[Page]) -> Plane {
+        let of = |at: u64| {
+            let is_there =
+                |page: &&Page| self.plane.is_one_part(at, self.plane.place(page.index()));
+            (at, pages.iter().filter(is_there).cloned().collect())
+        };
+        self.plane.with_parts(self.places.iter().map(|at| of(*at)))
+    }
 }
 
 impl Books {
@@ -30,55 +77,59 @@ impl Books {
         self.view.planes.of(position, name.kind)?.plane(name.role)
     }
 
-    /// Rebuilds a part of a plane, for the view that comes next, if it is
-    /// damaged; returns how many pages were rebuilt.
+    /// Rebuilds what is left of damage that was found, and for which a doubt
+    /// was raised, for the view that comes next: publishing that settles it.
+    /// Returns how many pages were rebuilt.
     ///
     /// # Errors
     /// The ledger is damaged too, or cannot be read: nobody may be served (A9).
-    pub(super) fn repair(&mut self, part: Part) -> Result<u64, WriteError> {
-        let Part { plane: name, at } = part;
-        let damaged = self.plane(&name).filter(|plane| !plane.check(at).is_sound);
-        let Some(plane) = damaged.cloned() else {
-            return Ok(0);
-        };
-        self.doubts.raise(name.scope);
+    pub(super) fn repair(&mut self, damage: Damage) -> Result<u64, WriteError> {
+        let name = damage.plane;
+        let mut rebuilt = 0;
+        // A plane that has gone meanwhile needs no repair.
+        if let Some(plane) = self.plane(&name).cloned() {
+            let places = damage.places(&plane);
+            if !places.is_empty() {
+                rebuilt = self.rebuild(&Parts { name, plane: &plane, places })?;
+            }
+        }
         self.mended.push(name.scope);
+        Ok(rebuilt)
+    }
+
+    fn rebuild(&mut self, parts: &Parts<'_>) -> Result<u64, WriteError> {
+        let name = parts.name;
         tracing::error!(
             brand = self.view.policy.brand_name(name.scope.brand),
             "a page in memory was damaged; it is rebuilt from the ledger. Check the machine's memory"
         );
         let pages = if self.pages.saved.policy_revision == self.view.policy_revision {
-            self.pages_on_disk(&name, &plane, at)?
+            self.pages_on_disk(parts)?
         } else {
             // The pages on disk are of another policy.
-            self.derived_pages(&name, &plane, at)?
+            self.derived_pages(parts)?
         };
-        let count = pages.len() as u64;
         let mut planes = Planes::clone(&self.view.planes);
         if let Some(position) = self.view.policy.position(&name.scope) {
-            planes.replace(position, name.kind, name.role, plane.with_part(at, pages));
+            planes.replace(position, name.kind, name.role, parts.replaced(&pages));
         }
         self.view.planes = Arc::new(planes);
         // Ends that were prepared from the damaged part are prepared anew.
         self.due.reset(self.view.now.consents);
-        let touched = self.touched_since_saved(&name, &plane, at)?;
+        let touched = self.touched_since_saved(parts)?;
         let mut edits = Default::default();
         self.decide_stored(&touched, self.view.now, &mut edits)?;
         self.apply(edits);
+        let count = pages.len() as u64;
         self.scrubbed.add_rebuilt(count);
         Ok(count)
     }
 
-    fn pages_on_disk(
-        &self,
-        name: &PlaneId,
-        plane: &Plane,
-        at: u64,
-    ) -> Result<Vec<Page>, StoreError> {
-        let Some(saved) = self.pages.planes.get(name) else { return Ok(Vec::new()) };
-        let there = saved.hashes().filter(|(index, _)| plane.is_one_part(plane.place(*index), at));
+    fn pages_on_disk(&self, parts: &Parts<'_>) -> Result<Vec<Page>, StoreError> {
+        let Some(saved) = self.pages.planes.get(&parts.name) else { return Ok(Vec::new()) };
+        let there = saved.hashes().filter(|(index, _)| parts.hold(*index));
         let page = |(index, hash)| {
-            let bytes = self.store.page(name, index, hash)?;
+            let bytes = self.store.page(&parts.name, index, hash)?;
             Page::from_bytes(index, &bytes).map_err(|error| {
                 StoreError::Refused(format!("a page of a plane is damaged: {error}"))
             })
@@ -86,13 +137,8 @@ impl Books {
         there.map(page).collect()
     }
 
-    fn derived_pages(
-        &self,
-        name: &PlaneId,
-        plane: &Plane,
-        at: u64,
-    ) -> Result<Vec<Page>, StoreError> {
-        let policy = &self.view.policy;
+    fn derived_pages(&self, parts: &Parts<'_>) -> Result<Vec<Page>, StoreError> {
+        let (name, policy) = (&parts.name, &self.view.policy);
         let planes = derive(
             self.all_states()?,
             policy,
@@ -103,23 +149,18 @@ impl Books {
         let derived = policy.position(&name.scope).and_then(|it| planes.of(it, name.kind));
         let derived = derived.and_then(|planes| planes.plane(name.role));
         let pages = derived.into_iter().flat_map(Plane::pages);
-        let there = pages.filter(|(index, _)| plane.is_one_part(plane.place(*index), at));
+        let there = pages.filter(|(index, _)| parts.hold(*index));
         Ok(there.map(|(_, page)| page.clone()).collect())
     }
 
-    /// The contacts in a part of a plane whose pages on disk may be older than
-    /// what is known of them, or newer.
-    fn touched_since_saved(
-        &self,
-        name: &PlaneId,
-        plane: &Plane,
-        at: u64,
-    ) -> Result<Vec<Entry>, StoreError> {
-        let saved = self.pages.saved;
+    /// The contacts in these parts whose pages on disk may be older than what is
+    /// known of them, or newer.
+    fn touched_since_saved(&self, parts: &Parts<'_>) -> Result<Vec<Entry>, StoreError> {
+        let (name, saved) = (&parts.name, self.pages.saved);
         let concerns = |(brand, contact): Entry| {
             (brand == name.scope.brand || brand == BrandId::ALL)
                 && contact.kind == name.kind
-                && plane.is_one_part(plane.place(contact.id >> 16), at)
+                && parts.hold(contact.id >> 16)
         };
         let mut touched: HashSet<(BrandId, ContactRef)> = HashSet::new();
         for event in self.store.events(saved.revision + 1, saved.chain)? {

@@ -18,7 +18,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{handle::Task, publish::Published, repair::Part};
+use super::{handle::Task, publish::Published, repair::Damage};
 use crate::{
     domain::plane::PlaneId,
     ending::Ending,
@@ -134,10 +134,11 @@ impl Work {
                 // A plane that has gone meanwhile needs no check.
                 let Some(plane) = plane(&view, &name) else { break };
                 let checked = plane.check(at);
+                let damage = (!checked.is_sound).then(|| Damage::at(name, plane, at));
                 drop(view);
                 self.scrubbed.pages.fetch_add(checked.pages, Relaxed);
-                if !checked.is_sound {
-                    self.have_repaired(Part { plane: name, at })?;
+                if let Some(damage) = damage {
+                    self.have_repaired(damage)?;
                 }
                 done += 1;
                 let due = PASS.mul_f64((done as f64 / parts.max(1) as f64).min(1.0));
@@ -150,11 +151,11 @@ impl Work {
         Ok(())
     }
 
-    /// Puts a scope in doubt, and waits until the writer has rebuilt the part.
-    fn have_repaired(&self, part: Part) -> Result<(), Stopped> {
-        self.published.doubts().raise(part.plane.scope);
+    /// Puts a scope in doubt, and waits until the writer has rebuilt the damage.
+    fn have_repaired(&self, damage: Damage) -> Result<(), Stopped> {
+        self.published.doubts().raise(damage.plane.scope);
         let (reply, done) = oneshot::channel();
-        self.queue.send(Task::Repair(part, reply)).map_err(|_| Stopped)?;
+        self.queue.send(Task::Repair(damage, reply)).map_err(|_| Stopped)?;
         // Without an answer the writer has ended, and with it the server.
         done.blocking_recv().map(drop).map_err(|_| Stopped)
     }

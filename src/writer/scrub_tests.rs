@@ -6,9 +6,9 @@ use std::{
 };
 
 use super::{
+    Published,
     books_tests::{Bench, START},
-    publish::Published,
-    repair::Part,
+    repair::Damage,
     scrub::Scrub,
 };
 use crate::{
@@ -46,16 +46,22 @@ fn permitted(bench: &Bench) -> PlaneId {
     verdicts.next().expect("somebody permits").0
 }
 
-fn parts_damaged(bench: &Bench, name: PlaneId) -> Vec<Part> {
+fn parts_damaged(bench: &Bench, name: PlaneId) -> Vec<Damage> {
     let plane = bench.books.plane(&name).unwrap();
     let mut at = Some(0);
     let mut found = Vec::new();
     while let Some(place) = at {
         let checked = plane.check(place);
-        found.extend((!checked.is_sound).then_some(Part { plane: name, at: place }));
+        found.extend((!checked.is_sound).then(|| Damage::at(name, plane, place)));
         at = checked.next;
     }
     found
+}
+
+/// Whether an answer about the scope of a plane may be given now.
+fn is_answered(bench: &Bench, name: PlaneId) -> bool {
+    let doubts = &bench.books.doubts;
+    doubts.allow(&doubts.begin(), &[name.scope])
 }
 
 /// Damages each of the pages in turn, after `prepare`, and has it repaired.
@@ -72,10 +78,13 @@ fn repaired_as_before(mut bench: Bench) {
         flip(bench.books.plane(&name).unwrap(), *page, bit);
         let [part] = parts_damaged(&bench, name).try_into().unwrap();
         assert!(bench.books.repair(part).unwrap() > 0);
-        assert_eq!(bench.books.mended.pop(), Some(name.scope));
+        assert_eq!(bench.books.mended, [name.scope]);
+        bench.books.mended.clear();
         assert!(parts_damaged(&bench, name).is_empty());
         assert!(bench.books.plane(&name).unwrap().ids().eq(expected.iter().copied()), "{round}");
         assert_eq!(bench.books.repair(part).unwrap(), 0, "what is whole stays as it is");
+        assert_eq!(bench.books.mended, [name.scope], "and settles what was found all the same");
+        bench.books.mended.clear();
     }
     bench.assert_right();
     bench.after_crash(START + 5_000).assert_right();
@@ -156,7 +165,8 @@ fn a_checkpoint_never_writes_a_damaged_page() {
     assert!(parts_damaged(&bench, name).len() > 5);
     bench.books.checkpoint().unwrap();
     assert!(parts_damaged(&bench, name).is_empty());
-    assert!(bench.books.mended.len() > 5);
+    assert!(bench.books.scrubbed.rebuilt() > 50);
+    assert!(bench.books.mended.contains(&name.scope));
     bench.assert_right();
     bench.after_crash(START + 5_000).assert_right();
 }
@@ -189,7 +199,102 @@ fn a_damaged_page_on_disk_too_is_an_error() {
     flip(bench.books.plane(&name).unwrap(), page, 50);
     let [part] = parts_damaged(&bench, name).try_into().unwrap();
     assert!(bench.books.repair(part).is_err());
-    assert!(bench.books.mended.contains(&name.scope), "it stays in doubt");
+    assert_eq!(bench.books.mended, [], "it stays in doubt");
+}
+
+#[test]
+fn a_scope_is_answered_again_once_all_that_was_found_of_it_is_repaired() {
+    let mut bench = far_apart(12_000);
+    bench.books.checkpoint().unwrap();
+    let published = Published::of(&bench.books);
+    let name = permitted(&bench);
+    let plane = bench.books.plane(&name).unwrap();
+    let of_branch = |page: &u64| plane.spread(plane.place(*page));
+    let mut pages: Vec<u64> = plane.pages().map(|(page, _)| page).collect();
+    pages.sort_unstable_by_key(of_branch);
+    pages.dedup_by_key(|page| of_branch(page));
+    let [one, other, ..] = pages[..] else { panic!("one branch is not enough") };
+    flip(plane, one, 50);
+    flip(plane, other, 50);
+    let [one, other] = parts_damaged(&bench, name).try_into().unwrap();
+    let doubts = &bench.books.doubts;
+    [name, name].iter().for_each(|name| doubts.raise(name.scope));
+    assert!(bench.books.repair(one).unwrap() > 0);
+    bench.books.publish(&published);
+    assert!(!is_answered(&bench, name), "the other part is damaged still");
+    assert!(bench.books.repair(other).unwrap() > 0);
+    assert!(!is_answered(&bench, name), "nobody can see it yet");
+    bench.books.publish(&published);
+    assert!(is_answered(&bench, name));
+}
+
+/// Somebody in each of so many pages permits sms.
+fn far_apart(pages: u64) -> Bench {
+    let mut bench = Bench::new();
+    let people: Vec<u64> = (0..pages).map(|at| at * 65_536).collect();
+    let granted = consents(&bench, &people, Status::Granted);
+    bench.commit(&granted);
+    bench
+}
+
+#[test]
+fn damage_is_repaired_wherever_a_plane_that_grew_has_put_it() {
+    for on_disk in [true, false] {
+        let mut bench = far_apart(300);
+        if on_disk {
+            bench.books.checkpoint().unwrap();
+        }
+        let published = Published::of(&bench.books);
+        let name = permitted(&bench);
+        let plane = bench.books.plane(&name).unwrap();
+        // Of two pages in one part: what one holds, and the index of the other.
+        let pages: Vec<u64> = plane.pages().map(|(page, _)| page).collect();
+        let first = plane.place(pages[0]);
+        let mut together =
+            pages.into_iter().filter(|page| plane.is_one_part(first, plane.place(*page)));
+        flip(plane, together.next().unwrap(), 50);
+        flip(plane, together.next().unwrap(), 7);
+        let [found] = parts_damaged(&bench, name).try_into().unwrap();
+        bench.books.doubts.raise(name.scope);
+        let parts = bench.books.plane(&name).unwrap().parts();
+        let people: Vec<u64> = (300..6_000).map(|at| at * 65_536).collect();
+        let granted = consents(&bench, &people, Status::Granted);
+        bench.commit(&granted);
+        assert!(bench.books.plane(&name).unwrap().parts() > 4 * parts, "it did not grow");
+        assert!(parts_damaged(&bench, name).len() > 1, "a split spreads what is wrong");
+        assert!(bench.books.repair(found).unwrap() > 0);
+        assert_eq!(parts_damaged(&bench, name), []);
+        bench.books.publish(&published);
+        assert!(is_answered(&bench, name));
+        bench.assert_right();
+        bench.after_crash(START + 5_000).assert_right();
+    }
+}
+
+#[test]
+fn what_checkpoints_find_is_in_doubt_until_it_is_repaired_and_visible() {
+    let mut bench = far_apart(3_000);
+    let published = Published::of(&bench.books);
+    let name = permitted(&bench);
+    let plane = bench.books.plane(&name).unwrap();
+    let pages: Vec<u64> = plane.pages().map(|(page, _)| page).step_by(50).collect();
+    pages.iter().for_each(|page| flip(plane, *page, 50));
+    bench.books.begin_checkpoint();
+    while bench.books.pages.is_being_written() {
+        bench.books.mend_next().unwrap();
+        bench.books.checkpoint_slice(1 << 16).unwrap();
+        // The scrub finds the same damage, or another.
+        if let Some(found) = parts_damaged(&bench, name).pop() {
+            bench.books.doubts.raise(name.scope);
+            assert!(!is_answered(&bench, name));
+            bench.books.repair(found).unwrap();
+        }
+    }
+    assert!(!is_answered(&bench, name), "nobody can see it yet");
+    bench.books.publish(&published);
+    assert!(is_answered(&bench, name));
+    assert_eq!(parts_damaged(&bench, name), []);
+    bench.assert_right();
 }
 
 /// It ends by itself here because nobody takes what it found; a panic ends it in

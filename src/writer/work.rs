@@ -22,7 +22,7 @@ use super::{
     policy::PolicyProposal,
     publish::Published,
     rectify::{Rectification, Rectified},
-    repair::Part,
+    repair::Damage,
     replay::ReplayedErasure,
 };
 
@@ -133,8 +133,8 @@ impl Work {
                         let outcome = self.write_checkpoint();
                         answer(reply, outcome)?;
                     }
-                    Task::Repair(part, done) => {
-                        self.repair(part)?;
+                    Task::Repair(damage, done) => {
+                        self.repair(damage)?;
                         // A scrub that was told to stop does not wait.
                         let _ = done.send(());
                     }
@@ -221,10 +221,8 @@ impl Work {
         Ok(done)
     }
 
-    fn repair(&mut self, part: Part) -> Result<(), WriteError> {
-        // In doubt already, also if it has been rebuilt meanwhile.
-        self.books.mended.push(part.plane.scope);
-        self.books.repair(part)?;
+    fn repair(&mut self, damage: Damage) -> Result<(), WriteError> {
+        self.books.repair(damage)?;
         self.books.publish(&self.published);
         Ok(())
     }
