@@ -25,6 +25,8 @@ pub const AUDIENCE_BYTES: usize = 6 << 20;
 pub const RECORD_EVENTS: usize = 1_000;
 /// Contacts in one `Erase`: each is a commit of its own, of some milliseconds.
 pub const ERASURES: usize = 1_000;
+/// Erasures that the writer replays in a row: withdrawals come in between.
+pub const REPLAYED_ERASURES: usize = 100;
 /// Policies that `ListPolicies` returns.
 pub const LISTED_POLICIES: usize = 1_000;
 /// Items in one chunk of an import.

@@ -75,6 +75,33 @@ impl ErasedMark {
         self.reappeared_in.clear();
     }
 
+    /// Joins what another mark of the same contact and brand says, in any order
+    /// and with any repeats (A5): nothing that forbids is lost. What `known` says
+    /// already need not survive beside it. False if nothing of it is new.
+    pub fn join(&mut self, said: Self, known: &ContactState) -> bool {
+        let before = (self.kept_only, self.erased_at, self.lifted_at);
+        self.lifted_at = self.lifted_at.max(said.lifted_at);
+        if self.kept_only == said.kept_only {
+            self.erased_at = self.erased_at.max(said.erased_at);
+            self.revision = said.revision;
+        } else if self.kept_only {
+            (self.kept_only, self.erased_at) = (false, said.erased_at);
+            self.revision = said.revision;
+        }
+        let mut survivors = ContactState::default();
+        survivors.restore(std::mem::take(&mut self.survivors));
+        let mut told = known.clone();
+        told.restore(survivors.suppressions().to_vec());
+        let mut all = told.clone();
+        all.restore(said.survivors.clone());
+        let brings_more = all != told;
+        if brings_more {
+            survivors.restore(said.survivors);
+        }
+        self.survivors = survivors.suppressions().to_vec();
+        brings_more || before != (self.kept_only, self.erased_at, self.lifted_at)
+    }
+
     /// Notes what was recorded after the erasure, in the mark's own brand, and
     /// returns the entries that it brings back.
     pub fn heard(&mut self, change: &Change, effective: i64) -> Vec<SuppressionEntry> {
@@ -141,4 +168,74 @@ pub fn events_of(brand: BrandId, address: &Address, entry: SuppressionEntry) -> 
         (change, time)
     };
     lift.into_iter().chain(spans).map(change).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::scope::ChannelId;
+
+    fn block(reason: Reason, since: i64) -> SuppressionEntry {
+        let mut state = ContactState::default();
+        state.suppress(ChannelId::ANY, reason, Span { since, expires_at: None, revision: 1 });
+        state.suppressions()[0].clone()
+    }
+
+    fn erased(at: i64, survivors: Vec<SuppressionEntry>) -> ErasedMark {
+        ErasedMark { erased_at: at, revision: at as u64, survivors, ..ErasedMark::default() }
+    }
+
+    fn kept(at: i64, survivors: Vec<SuppressionEntry>) -> ErasedMark {
+        ErasedMark { kept_only: true, ..erased(at, survivors) }
+    }
+
+    fn joined(marks: &[&ErasedMark]) -> ErasedMark {
+        let mut joined = marks[0].clone();
+        let nothing = ContactState::default();
+        marks[1..].iter().for_each(|mark| {
+            joined.join((*mark).clone(), &nothing);
+        });
+        joined.revision = 0;
+        joined.survivors.sort_by_key(|entry| (entry.reason, entry.channel));
+        joined
+    }
+
+    #[test]
+    fn marks_join_in_any_order_and_nothing_that_forbids_is_lost() {
+        let (bounce, legal) = (block(Reason::HardBounce, 3), block(Reason::LegalBlock, 4));
+        let older = erased(10, vec![bounce.clone()]);
+        let newer = ErasedMark { lifted_at: Some(15), ..erased(20, vec![legal.clone()]) };
+        let kept = ErasedMark { lifted_at: Some(12), ..kept(30, vec![bounce.clone()]) };
+        let all = joined(&[&older, &newer, &kept]);
+        for order in [
+            [&older, &kept, &newer],
+            [&newer, &older, &kept],
+            [&newer, &kept, &older],
+            [&kept, &older, &newer],
+            [&kept, &newer, &older],
+        ] {
+            assert_eq!(joined(&order), all);
+        }
+        assert_eq!((all.erased_at, all.lifted_at, all.kept_only), (20, Some(15), false));
+        assert_eq!(all.survivors, [legal, bounce]);
+        assert!(all.is_active());
+    }
+
+    #[test]
+    fn a_mark_says_nothing_new_where_its_blocks_are_known() {
+        let legal = block(Reason::LegalBlock, 4);
+        let said = erased(10, vec![legal.clone()]);
+        let mut state = ContactState::default();
+        let mut mark = erased(10, Vec::new());
+        assert!(mark.clone().join(said.clone(), &state), "it was not known");
+        state.suppress(ChannelId::ANY, Reason::LegalBlock, legal.spans[0]);
+        assert!(!mark.join(said.clone(), &state), "a consent brought it back");
+        assert_eq!(mark, erased(10, Vec::new()));
+        state.lift(ChannelId::ANY, Reason::LegalBlock, 9, 1);
+        assert!(!mark.join(said.clone(), &state), "and it was lifted");
+        assert!(mark.join(erased(11, Vec::new()), &state), "a later erasure");
+        assert!(!mark.join(said, &state));
+        assert_eq!(mark.erased_at, 11);
+        assert!(kept(5, Vec::new()).join(erased(3, Vec::new()), &state), "it did not block before");
+    }
 }

@@ -295,6 +295,14 @@ impl ContactState {
             .collect()
     }
 
+    /// The time of the latest lift of an erasure's mark after `time`.
+    #[must_use]
+    pub fn erasure_lifted_after(&self, time: i64) -> Option<i64> {
+        let erased = self.suppressions.iter().filter(|entry| entry.reason == Reason::Erased);
+        let lifts = erased.filter_map(|entry| entry.lifted).map(|(lifted, _)| lifted);
+        lifts.max().filter(|lifted| *lifted > time)
+    }
+
     /// Brings entries back that outlived an erasure.
     pub fn restore(&mut self, survivors: Vec<SuppressionEntry>) {
         for survivor in survivors {

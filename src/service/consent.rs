@@ -10,7 +10,7 @@ use super::{
     gate::AdmittedStream,
     question::revision,
     refusal::{Refusal, result},
-    replay::{self, Replayed},
+    replay::has_erasures,
     status::invalid,
     supervised::supervised,
 };
@@ -27,7 +27,7 @@ use crate::{
         RectifyResponse, RejectedItem, SuppressRequest, SuppressResponse, WatchRequest,
         WatchResponse, consent_service_server::ConsentService, import_item,
     },
-    writer::{Committed, Enqueued},
+    writer::{Committed, Enqueued, Outcome as WriterOutcome},
 };
 
 #[async_trait]
@@ -117,16 +117,16 @@ impl ConsentService for Services {
 }
 
 /// A chunk on its way: what became of its items, in order, once it is known.
-struct Pending {
-    checked: Vec<Checked>,
+enum Pending {
+    /// It is known already.
+    Done(Vec<EventResult>),
     /// None if nothing was left to commit.
-    committed: Option<Enqueued>,
-    replayed: Replayed,
+    Submitted(Vec<Checked>, Option<Enqueued>),
 }
 
 /// An event that was submitted, by the name of the field that holds its time,
 /// or why it was not.
-type Checked = Result<&'static str, Refusal>;
+pub(super) type Checked = Result<&'static str, Refusal>;
 
 impl Services {
     async fn write<T>(
@@ -148,7 +148,7 @@ impl Services {
             self.writer.submit(changes).await?
         };
         let reached = committed.revision;
-        Ok((results(checked, committed), Some(revision(&view, reached))))
+        Ok((results(checked, committed.outcomes), Some(revision(&view, reached))))
     }
 
     /// Takes chunks as they come, several ahead of the writer, and answers in
@@ -204,14 +204,16 @@ impl Services {
             return Err(invalid("items", what));
         }
         let view = self.published.load();
-        let (replayed, items) = self.replay(&view, chunk.items, chunk.dry_run)?;
-        let (changes, checked) = check(&view.policy, items, import_item);
+        if has_erasures(&chunk.items) {
+            return Ok(Pending::Done(self.replay(&view, chunk.items, chunk.dry_run).await?));
+        }
+        let (changes, checked) = check(&view.policy, chunk.items, import_item);
         let committed = match chunk.dry_run {
             _ if changes.is_empty() => None,
             true => Some(self.writer.enqueue_trial(changes).await?),
             false => Some(self.writer.enqueue(changes).await?),
         };
-        Ok(Pending { checked, committed, replayed })
+        Ok(Pending::Submitted(checked, committed))
     }
 
     async fn finish_chunk(
@@ -219,14 +221,17 @@ impl Services {
         chunk: Pending,
         totals: &mut ImportResponse,
     ) -> Result<ImportResponse, Status> {
-        let erasures = chunk.replayed.results().await?;
-        let committed = match chunk.committed {
-            Some(enqueued) => enqueued.outcome().await?,
-            None => Committed { outcomes: Vec::new(), revision: self.published.load().revision },
+        let visible = || self.published.load().revision;
+        let (results, reached) = match chunk {
+            Pending::Done(done) => (done, visible()),
+            Pending::Submitted(checked, None) => (results(checked, Vec::new()), visible()),
+            Pending::Submitted(checked, Some(enqueued)) => {
+                let Committed { outcomes, revision } = enqueued.outcome().await?;
+                (results(checked, outcomes), revision)
+            }
         };
-        let reached = committed.revision;
         totals.rejections.clear();
-        for result in replay::in_order(results(chunk.checked, committed), erasures) {
+        for result in results {
             let index = totals.done;
             totals.done += 1;
             match result.outcome() {
@@ -246,7 +251,7 @@ impl Services {
 }
 
 /// Checks events: the changes to submit, and for each event whether it is among them.
-fn check<T>(
+pub(super) fn check<T>(
     policy: &Policy,
     events: Vec<T>,
     read: impl Fn(&Policy, T) -> Result<Change, Refusal>,
@@ -269,8 +274,8 @@ fn check<T>(
 }
 
 /// One result per event, in order.
-fn results(checked: Vec<Checked>, committed: Committed) -> Vec<EventResult> {
-    let mut outcomes = committed.outcomes.into_iter();
+pub(super) fn results(checked: Vec<Checked>, outcomes: Vec<WriterOutcome>) -> Vec<EventResult> {
+    let mut outcomes = outcomes.into_iter();
     checked
         .into_iter()
         .map(|checked| match checked {
@@ -287,8 +292,8 @@ fn results(checked: Vec<Checked>, committed: Committed) -> Vec<EventResult> {
         .collect()
 }
 
-/// An item that is a change; erasures were taken out before.
-fn import_item(policy: &Policy, item: ImportItem) -> Result<Change, Refusal> {
+/// An item that is a change; erasures are replayed.
+pub(super) fn import_item(policy: &Policy, item: ImportItem) -> Result<Change, Refusal> {
     match item.change {
         Some(import_item::Change::Consent(event)) => convert::consent(policy, event),
         Some(import_item::Change::Suppression(entry)) => convert::suppression(policy, entry),

@@ -1,85 +1,112 @@
 //! Erasures in an import: a change feed that is replayed into a restored store.
 
+use std::iter;
+
 use tonic::Status;
 
 use super::{
-    Services, convert,
+    Services,
+    consent::{check, import_item, results},
+    convert,
     refusal::{Refusal, result},
+    status::unreadable,
 };
 use crate::{
     caps,
     domain::policy::Policy,
     engine::view::View,
     proto::v1::{self, EventResult, ImportItem, RejectCode, import_item::Change},
-    writer::{Enqueued, Outcome, Remains, ReplayedErasure},
+    writer::{Outcome, Remains, ReplayedErasure, Search},
 };
 
-/// The erasures of a chunk: their positions, which of them are on their way,
-/// and why the others are not.
-pub(super) struct Replayed {
-    checked: Vec<(usize, Result<(), Refusal>)>,
-    /// None if nothing was left to commit, or nothing is to be recorded.
-    committed: Option<Enqueued>,
+/// The erasure that an item is, if it is one.
+fn erasure(item: &ImportItem) -> Option<&v1::ReplayedErasure> {
+    match &item.change {
+        Some(Change::Erasure(erasure)) => Some(erasure),
+        _ => None,
+    }
+}
+
+/// Whether a chunk has to be replayed rather than recorded at once.
+pub(super) fn has_erasures(items: &[ImportItem]) -> bool {
+    items.iter().any(|item| erasure(item).is_some())
 }
 
 impl Services {
-    /// Takes the erasures out of a chunk and submits them, before its changes:
-    /// what is left of a feed has no content from before an erasure.
-    pub(super) fn replay(
+    /// Replays a chunk in its order, a run of changes or of erasures after the
+    /// other: a change from before an erasure that is still told of must not
+    /// come behind it. Each run is awaited, so that others get their turn.
+    pub(super) async fn replay(
         &self,
         view: &View,
         items: Vec<ImportItem>,
         dry_run: bool,
-    ) -> Result<(Replayed, Vec<ImportItem>), Status> {
+    ) -> Result<Vec<EventResult>, Status> {
         let undecided = self.published.restoration().is_some_and(|it| it.is_undecided());
-        let (mut checked, mut erasures) = (Vec::new(), Vec::new());
-        let mut others = Vec::with_capacity(items.len());
-        for (at, item) in items.into_iter().enumerate() {
-            let Some(Change::Erasure(erasure)) = item.change else {
-                others.push(item);
-                continue;
-            };
-            let read = if undecided { read(&view.policy, erasure) } else { Err(serves()) };
-            checked.push((at, read.map(|erasure| erasures.push(erasure))));
+        let read = |erasure: &v1::ReplayedErasure| {
+            if undecided { read(&view.policy, erasure.clone()) } else { Err(serves()) }
+        };
+        let erasures: Vec<_> = items.iter().filter_map(erasure).map(read).collect();
+        let mut search = Search::new(erasures.iter().flatten(), view.revision);
+        if !search.is_empty() && !dry_run {
+            search = self.writer.search(search).await.map_err(unreadable)?;
         }
-        let committed = match erasures.is_empty() || dry_run {
-            true => None,
-            false => Some(self.writer.enqueue_replay(erasures)?),
-        };
-        Ok((Replayed { checked, committed }, others))
-    }
-}
-
-impl Replayed {
-    /// What became of them, by position.
-    pub async fn results(self) -> Result<Vec<(usize, EventResult)>, Status> {
-        let outcomes = match self.committed {
-            Some(committed) => committed.outcome().await?.outcomes,
-            // Nothing was asked for, or it was a trial.
-            None => vec![Outcome::Applied(0); self.checked.len()],
-        };
-        let mut outcomes = outcomes.into_iter();
-        let mut results = Vec::with_capacity(self.checked.len());
-        for (at, checked) in self.checked {
-            let lost = || Refusal::invalid("", "the server lost the outcome: repeat the erasure");
-            let outcome = checked.and_then(|()| outcomes.next().ok_or_else(lost));
-            results.push((at, result(outcome, "marks")));
+        let mut results = Vec::with_capacity(items.len());
+        let (mut items, mut erasures) = (items.into_iter().peekable(), erasures.into_iter());
+        while items.peek().is_some() {
+            let changes = iter::from_fn(|| items.next_if(|item| erasure(item).is_none()));
+            let changes: Vec<ImportItem> = changes.collect();
+            results.extend(self.replay_changes(view, changes, dry_run).await?);
+            let run = iter::from_fn(|| items.next_if(|item| erasure(item).is_some()));
+            let run = run.take(caps::REPLAYED_ERASURES).count();
+            let run: Vec<_> = erasures.by_ref().take(run).collect();
+            let (replayed, onward) = self.replay_erasures(run, search, dry_run).await?;
+            results.extend(replayed);
+            search = onward;
         }
         Ok(results)
     }
-}
 
-/// Puts the results of changes and of erasures into the order of their items.
-pub(super) fn in_order(
-    changes: Vec<EventResult>,
-    erasures: Vec<(usize, EventResult)>,
-) -> impl Iterator<Item = EventResult> {
-    let count = changes.len() + erasures.len();
-    let (mut changes, mut erasures) = (changes.into_iter(), erasures.into_iter().peekable());
-    (0..count).filter_map(move |at| match erasures.next_if(|(position, _)| *position == at) {
-        Some((_, result)) => Some(result),
-        None => changes.next(),
-    })
+    async fn replay_changes(
+        &self,
+        view: &View,
+        items: Vec<ImportItem>,
+        dry_run: bool,
+    ) -> Result<Vec<EventResult>, Status> {
+        let (changes, checked) = check(&view.policy, items, import_item);
+        let committed = match dry_run {
+            _ if changes.is_empty() => Vec::new(),
+            true => self.writer.enqueue_trial(changes).await?.outcome().await?.outcomes,
+            false => self.writer.submit(changes).await?.outcomes,
+        };
+        Ok(results(checked, committed))
+    }
+
+    /// The results of erasures, and the search for their contacts, which goes on.
+    async fn replay_erasures(
+        &self,
+        erasures: Vec<Result<ReplayedErasure, Refusal>>,
+        search: Search,
+        dry_run: bool,
+    ) -> Result<(Vec<EventResult>, Search), Status> {
+        let mut accepted = Vec::with_capacity(erasures.len());
+        let checked: Vec<Result<(), Refusal>> = erasures
+            .into_iter()
+            .map(|erasure| erasure.map(|erasure| accepted.push(erasure)))
+            .collect();
+        let (outcomes, search) = if accepted.is_empty() || dry_run {
+            (vec![Outcome::Applied(0); accepted.len()], search)
+        } else {
+            let (committed, search) = self.writer.replay(accepted, search).await?;
+            (committed.outcomes, search)
+        };
+        let mut outcomes = outcomes.into_iter();
+        let results = checked.into_iter().map(|checked| {
+            let lost = || Refusal::invalid("", "the server lost the outcome: repeat the erasure");
+            result(checked.and_then(|()| outcomes.next().ok_or_else(lost)), "marks")
+        });
+        Ok((results.collect(), search))
+    }
 }
 
 fn serves() -> Refusal {

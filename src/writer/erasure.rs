@@ -4,14 +4,15 @@
 //! Recovery replays events, and an erased event has nothing left to replay: so
 //! the pages that lack the contact become durable together with the erasure.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use rand::{RngExt, rngs::StdRng};
 
 use super::{
-    books::{Books, Entry},
+    books::Books,
     edits::{Edits, Reach, Subject},
-    item::keys,
+    erased_rows::Cut,
+    item::Item,
     outcome::WriteError,
 };
 use crate::{
@@ -19,17 +20,15 @@ use crate::{
         contact::{Address, ContactKind, ContactRef},
         decide::Known,
         erased::ErasedMark,
-        event::{Actor, ChangeKind},
-        policy::Policy,
+        event::{Actor, ChangeKind, Suppression},
         scope::BrandId,
         secret::Fingerprint,
         state::{ContactState, SuppressionEntry},
         time::Now,
-        validity::registration_end,
     },
     store::{
-        Batch, ContactKey, DIRECTORY_BLOCK, ERASED_FINGERPRINT, EventKind, EventRow, KeyHash,
-        Remains, Store, StoreError, StoredChange, StoredErasure, Tip,
+        Batch, ContactKey, DIRECTORY_BLOCK, ERASED_FINGERPRINT, EventKind, EventRow, Remains,
+        Store, StoreError, StoredErasure,
     },
 };
 
@@ -59,6 +58,19 @@ pub struct Erased {
     pub survivors: usize,
 }
 
+/// What is left of a contact in all the brands that an erasure concerns.
+pub(super) struct Rest<'a> {
+    pub contact: ContactRef,
+    pub address: &'a Address,
+    /// Its state in each of these brands, `returned` included.
+    pub states: Vec<(BrandId, ContactState)>,
+    /// Its state for all brands.
+    pub all_brands: ContactState,
+    /// Blocks that the marks bring back, recorded behind the erasure, with the
+    /// times that they count from.
+    pub returned: Vec<(Item, i64)>,
+}
+
 impl Books {
     /// Erases a contact, and shows it in the view that comes next.
     ///
@@ -81,7 +93,7 @@ impl Books {
         let mut survivors: Vec<(BrandId, Vec<SuppressionEntry>)> = Vec::new();
         for brand in &brands {
             let Some(contact) = contact else { break };
-            events += self.erase_rows(&mut batch, (*brand, contact))?;
+            events += self.erase_rows(&mut batch, (*brand, contact), Cut::ALL)?.events;
             let states = self.states(&[(*brand, contact)])?;
             survivors.extend(states.iter().map(|state| (*brand, state.survivors())));
         }
@@ -96,13 +108,20 @@ impl Books {
             events,
             remains: self.with_mark_of_all(remains, &erasure.address),
         };
-        let contact = contact.map(|contact| (contact, &erasure.address));
-        self.commit_erasure(batch, stored, contact, &kept, salts)?;
+        let rest = contact.map(|contact| Rest {
+            contact,
+            address: &erasure.address,
+            states: brands.into_iter().map(|brand| (brand, ContactState::default())).collect(),
+            all_brands: kept,
+            returned: Vec::new(),
+        });
+        self.commit_erasure(batch, stored, rest, salts)?;
         Ok(Erased { revision, events, survivors: outlived })
     }
 
-    /// Takes a contact whose rows are erased out of planes and directory, and
-    /// makes all of it durable in one commit. The marks are in the books already.
+    /// Takes a contact whose rows are erased out of planes and directory, but for
+    /// what is left of it, and makes all of it durable in one commit. The marks
+    /// are in the books already.
     ///
     /// # Errors
     /// The disk failed (A10).
@@ -110,38 +129,82 @@ impl Books {
         &mut self,
         mut batch: Batch<'_>,
         stored: StoredErasure,
-        contact: Option<(ContactRef, &Address)>,
-        kept: &ContactState,
+        rest: Option<Rest<'_>>,
         salts: &mut StdRng,
     ) -> Result<(), WriteError> {
         let now = self.view.now;
         for each in &stored.remains {
             batch.erased(each.fingerprint, &each.mark)?;
         }
-        if let Some((contact, address)) = contact {
-            let brands = self.brands_of(stored.brand);
-            self.leave_planes(&brands, contact, kept, now)?;
-            self.leave_directory(&mut batch, &brands, contact, address)?;
+        if let Some(rest) = &rest {
+            self.put_states(&mut batch, rest)?;
+            self.leave_planes(rest, now)?;
+            self.leave_directory(&mut batch, rest)?;
         }
-        let revision = self.tip.revision + 1;
-        let recorded = now.suppressions.max(self.tip.recorded_time);
-        let payload = stored.encode();
-        let row =
-            EventRow::new(self.tip.chain, EventKind::Erasure, recorded, salts.random(), payload);
-        self.tip = Tip {
-            revision,
-            chain: row.hash(revision),
-            recorded_time: recorded,
-            high_water: self.tip.high_water.max(now.consents),
-            ..self.tip
-        };
-        batch.event(revision, &row)?;
+        self.tip.recorded_time = now.suppressions.max(self.tip.recorded_time);
+        self.tip.high_water = self.tip.high_water.max(now.consents);
+        self.append(&mut batch, EventKind::Erasure, stored.encode(), salts)?;
+        if let Some(rest) = rest {
+            for (item, time) in &rest.returned {
+                self.put_returned(&mut batch, rest.contact, (item, *time), salts)?;
+            }
+        }
         batch.tip(&self.tip)?;
         self.put_checkpoint(&mut batch)?;
         batch.commit()?;
-        self.view.revision = revision;
+        self.view.revision = self.tip.revision;
         self.view.erased = self.erased_index();
         self.view.directories = self.directories();
+        Ok(())
+    }
+
+    /// Puts the next event into a commit.
+    fn append(
+        &mut self,
+        batch: &mut Batch<'_>,
+        kind: EventKind,
+        payload: Vec<u8>,
+        salts: &mut StdRng,
+    ) -> Result<(), WriteError> {
+        let recorded = self.tip.recorded_time;
+        let row = EventRow::new(self.tip.chain, kind, recorded, salts.random(), payload);
+        self.tip.revision += 1;
+        self.tip.chain = row.hash(self.tip.revision);
+        Ok(batch.event(self.tip.revision, &row)?)
+    }
+
+    /// Puts an event that brings a block back into the commit; the contact's
+    /// state has it already.
+    fn put_returned(
+        &mut self,
+        batch: &mut Batch<'_>,
+        contact: ContactRef,
+        (item, time): (&Item, i64),
+        salts: &mut StdRng,
+    ) -> Result<(), WriteError> {
+        let entry = (item.change.brand, contact);
+        let payload = item.content.payload(contact, time);
+        self.append(batch, EventKind::from(&item.change.kind), payload, salts)?;
+        let key = ContactKey::new(self.store.secret(), entry.0, contact);
+        batch.history(&key, self.tip.revision)?;
+        self.all_brands |= entry.0 == BrandId::ALL;
+        if let ChangeKind::Suppression(Suppression { expires_at: Some(due), .. }) = item.change.kind
+        {
+            batch.end(due, &key)?;
+            self.note_commit([entry].into_iter(), [(due, entry)].into_iter());
+        }
+        Ok(())
+    }
+
+    fn put_states(&self, batch: &mut Batch<'_>, rest: &Rest<'_>) -> Result<(), WriteError> {
+        for (brand, state) in &rest.states {
+            let key = ContactKey::new(self.store.secret(), *brand, rest.contact);
+            if state.is_empty() {
+                batch.forget_state(&key)?;
+            } else {
+                batch.state(&key, rest.contact.id, state)?;
+            }
+        }
         Ok(())
     }
 
@@ -164,39 +227,6 @@ impl Books {
         let contact = contact.filter(|_| brand != BrandId::ALL);
         let mut states = self.all_brands_states(contact.into_iter())?;
         Ok(contact.and_then(|contact| states.remove(&contact)).unwrap_or_default())
-    }
-
-    /// Erases the rows of a contact in one brand; returns how many events lost
-    /// their payload.
-    pub(super) fn erase_rows(
-        &self,
-        batch: &mut Batch<'_>,
-        entry: Entry,
-    ) -> Result<u64, WriteError> {
-        let (brand, contact) = entry;
-        let key = ContactKey::new(self.store.secret(), brand, contact);
-        let validities = validities(&self.store, self.view.policy_revision)?;
-        let mut erased = 0;
-        for revision in self.store.history(&key)? {
-            batch.forget_history(&key, revision)?;
-            let Some(row) = self.store.event(revision)? else { continue };
-            let Some((_, payload)) = &row.body else { continue };
-            let stored = StoredChange::decode(payload)?;
-            if (stored.change.brand, stored.contact) != entry {
-                // The other side of a rectification keeps its event.
-                continue;
-            }
-            for hash in keys_of(self, &stored) {
-                batch.forget_event_key(hash)?;
-            }
-            for due in ends(&stored, &validities) {
-                batch.forget_end(due, &key)?;
-            }
-            batch.event(revision, &row.erased())?;
-            erased += 1;
-        }
-        batch.forget_state(&key)?;
-        Ok(erased)
     }
 
     /// Sets the marks: of the brand erased in and, for all brands, of each that
@@ -234,7 +264,11 @@ impl Books {
     }
 
     /// Adds the mark of all brands, which an erasure in one leaves as it is.
-    fn with_mark_of_all(&self, mut remains: Vec<Remains>, address: &Address) -> Vec<Remains> {
+    pub(super) fn with_mark_of_all(
+        &self,
+        mut remains: Vec<Remains>,
+        address: &Address,
+    ) -> Vec<Remains> {
         let fingerprint = self.mark_of(BrandId::ALL, address);
         if let Some(mark) = self.erased.get(&fingerprint)
             && remains.iter().all(|each| each.fingerprint != fingerprint)
@@ -244,25 +278,18 @@ impl Books {
         remains
     }
 
-    /// Takes a contact out of the planes of these brands, unless something
-    /// said for all brands keeps it there.
-    fn leave_planes(
-        &mut self,
-        brands: &[BrandId],
-        contact: ContactRef,
-        kept: &ContactState,
-        now: Now,
-    ) -> Result<(), WriteError> {
-        let nothing = ContactState::default();
+    /// Takes a contact out of the planes, unless what is left keeps it there.
+    fn leave_planes(&mut self, rest: &Rest<'_>, now: Now) -> Result<(), WriteError> {
         let mut edits = Edits::default();
-        for brand in brands {
-            let erased = self.marks(*brand, contact)?;
-            let known = Known { brand: &nothing, all_brands: kept, erased };
-            let subject = Subject { brand: *brand, contact, known };
+        // What is said for all brands is decided on in each of them.
+        for (brand, state) in rest.states.iter().filter(|(brand, _)| *brand != BrandId::ALL) {
+            let erased = self.marks(*brand, rest.contact)?;
+            let known = Known { brand: state, all_brands: &rest.all_brands, erased };
+            let subject = Subject { brand: *brand, contact: rest.contact, known };
             edits.decide(&self.view, &subject, now, &[Reach::ALL]);
         }
         self.apply(edits);
-        brands.iter().for_each(|brand| self.due.touched((*brand, contact)));
+        rest.states.iter().for_each(|(brand, _)| self.due.touched((*brand, rest.contact)));
         Ok(())
     }
 
@@ -271,13 +298,15 @@ impl Books {
     fn leave_directory(
         &mut self,
         batch: &mut Batch<'_>,
-        brands: &[BrandId],
-        contact: ContactRef,
-        address: &Address,
+        rest: &Rest<'_>,
     ) -> Result<(), WriteError> {
-        let Some(text) = address.text() else { return Ok(()) };
-        let others = self.brands_of(BrandId::ALL);
-        for brand in others.into_iter().filter(|brand| !brands.contains(brand)) {
+        let Some(text) = rest.address.text() else { return Ok(()) };
+        if rest.states.iter().any(|(_, state)| !state.is_empty()) {
+            return Ok(());
+        }
+        let contact = rest.contact;
+        let others = self.brands_of(BrandId::ALL).into_iter();
+        for brand in others.filter(|brand| rest.states.iter().all(|(left, _)| left != brand)) {
             let key = ContactKey::new(self.store.secret(), brand, contact);
             if !self.store.history(&key)?.is_empty() {
                 return Ok(());
@@ -330,45 +359,10 @@ impl Books {
     }
 }
 
-/// The hashes that an event's key and content are remembered under.
-pub(super) fn keys_of(books: &Books, stored: &StoredChange) -> [KeyHash; 2] {
-    match &stored.redacted {
-        Some(redacted) => redacted.keys,
-        None => keys(books.store.secret(), &stored.change, stored.content()),
-    }
-}
-
 fn fingerprint_of(store: &Store, text: &str, erased: bool) -> Fingerprint {
     if erased || text.is_empty() {
         ERASED_FINGERPRINT
     } else {
         store.secret().fingerprint(text.as_bytes())
-    }
-}
-
-/// Every default validity there ever was: each may have queued ends of its own.
-fn validities(store: &Store, revision: u64) -> Result<BTreeSet<i64>, StoreError> {
-    let mut validities = BTreeSet::new();
-    for row in store.policies(revision) {
-        let stored = row?.stored;
-        // Every version reads what earlier ones applied.
-        let policy = Policy::read(&stored.text, stored.names)
-            .map_err(|error| StoreError::Refused(error.to_string()))?;
-        validities.extend(policy.scopes().iter().filter_map(|rules| rules.default_validity));
-    }
-    Ok(validities)
-}
-
-/// The ends that an event may have queued, under any policy: what ends a grant
-/// first is one of these.
-fn ends(stored: &StoredChange, validities: &BTreeSet<i64>) -> Vec<i64> {
-    match &stored.change.kind {
-        ChangeKind::Consent(consent) => {
-            let given = stored.effective_time;
-            let by_policy = validities.iter().map(|validity| given.saturating_add(*validity));
-            by_policy.chain(consent.valid_until).chain([registration_end(given)]).collect()
-        }
-        ChangeKind::Suppression(suppression) => suppression.expires_at.into_iter().collect(),
-        ChangeKind::Lift(_) => Vec::new(),
     }
 }

@@ -24,6 +24,7 @@ use super::{
     repair::Damage,
     replay::ReplayedErasure,
     scrub::{Scrub, Scrubbed},
+    search::Search,
     work::Work,
 };
 use crate::{
@@ -58,7 +59,7 @@ pub(super) enum Task {
     Checkpoint(Reply<u64>),
     Repair(Damage, oneshot::Sender<()>),
     AcceptRestore(Loss, Reply<u64>),
-    Replay(Vec<ReplayedErasure>, Reply<Committed>),
+    Replay(Vec<ReplayedErasure>, Search, Reply<(Committed, Search)>),
     Stop,
 }
 
@@ -76,6 +77,8 @@ pub struct WriterHandle {
     /// Held by the purge that runs, or by the backup: a backup keeps the files
     /// that a purge promises to remove.
     files: Arc<Mutex<()>>,
+    /// Held by the search that runs.
+    searches: Arc<Mutex<()>>,
     scrubbed: Arc<Scrubbed>,
 }
 
@@ -114,9 +117,18 @@ impl Writer {
             work.run().inspect_err(|error| tracing::error!(%error, "the writer stopped"))
         })?;
         let room = Arc::new(Semaphore::new(limits.queued_changes));
-        let files = Arc::default();
         let memory = Arc::new(Memory::of_this_process());
-        let handle = WriterHandle { queue, room, limits, measures, store, files, memory, scrubbed };
+        let handle = WriterHandle {
+            queue,
+            room,
+            limits,
+            measures,
+            store,
+            memory,
+            files: Arc::default(),
+            searches: Arc::default(),
+            scrubbed,
+        };
         Ok(Self { handle, thread: Some(thread), scrub: Some(scrub), ended })
     }
 
@@ -191,12 +203,33 @@ impl WriterHandle {
         self.send(|reply| Task::Trial(items, reply, permit))
     }
 
-    /// Submits erasures of a former epoch to be replayed.
+    /// Looks at everybody in the ledger for the contacts that are searched for.
+    /// It runs beside the writer, which goes on; one search at a time.
     ///
     /// # Errors
-    /// Nothing was queued.
-    pub fn enqueue_replay(&self, erasures: Vec<ReplayedErasure>) -> Result<Enqueued, WriteError> {
-        self.send(|reply| Task::Replay(erasures, reply))
+    /// The ledger cannot be read.
+    pub async fn search(&self, mut search: Search) -> Result<Search, StoreError> {
+        let one_at_a_time = Arc::clone(&self.searches).lock_owned().await;
+        let store = Arc::clone(&self.store);
+        let read = move || {
+            let _one_at_a_time = one_at_a_time;
+            search.read(&store).map(|()| search)
+        };
+        let read = tokio::task::spawn_blocking(read).await;
+        read.unwrap_or_else(|error| Err(StoreError::refused(error.to_string())))
+    }
+
+    /// Replays erasures of a former epoch, one commit each, with the search for
+    /// their contacts, which comes back for more of them.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn replay(
+        &self,
+        erasures: Vec<ReplayedErasure>,
+        search: Search,
+    ) -> Result<(Committed, Search), WriteError> {
+        self.ask(|reply| Task::Replay(erasures, search, reply)).await
     }
 
     fn items(&self, changes: Vec<Change>) -> Vec<Item> {

@@ -25,14 +25,7 @@ use crate::{
 impl Books {
     /// The fingerprint of an address's mark of erasure.
     pub fn mark_of(&self, brand: BrandId, address: &Address) -> Fingerprint {
-        let digits;
-        let text = match address {
-            Address::Phone(id) | Address::ContactId(id) => {
-                digits = id.to_string();
-                &digits
-            }
-            Address::Email(text) | Address::ExternalId(text) => text,
-        };
+        let text = address.canonical();
         self.view.secret.erased_fingerprint(brand, address.kind(), text.as_bytes())
     }
 

@@ -12,6 +12,7 @@ mod doubt;
 mod due;
 mod edits;
 mod ends;
+mod erased_rows;
 mod erasure;
 mod group;
 mod handle;
@@ -27,6 +28,7 @@ mod replay;
 mod restored;
 mod retention;
 mod scrub;
+mod search;
 mod sync;
 mod trial;
 mod work;
@@ -49,6 +51,7 @@ pub use rectify::{Rectification, Rectified};
 pub use replay::ReplayedErasure;
 pub use retention::Retention;
 pub use scrub::Scrubbed;
+pub use search::Search;
 
 #[cfg(test)]
 mod books_tests;

@@ -1,34 +1,39 @@
 //! Erasures replayed into a restored store.
 //!
-//! The events of a change feed name nobody who was erased. But the marks that
-//! an erasure left stand under fingerprints keyed by the store's secret, and a
-//! restored store has the same one: so it finds the contact by computing the
-//! fingerprints of all that it knows. Of a contact that it never knew, the
-//! marks are all that there is to know.
+//! Of a contact that the store never knew, the marks are all that there is to
+//! know. Of one that it finds ([`search`](super::search)), a replayed erasure
+//! takes what the erasure took: whatever counts from no later than itself. What
+//! was recorded after it stays, and the marks are told of it as if it had come
+//! after. So it does not matter whether an erasure is replayed before or behind
+//! the other events of its feed, but for this: a suppression that was stated to
+//! be older than the erasure, recorded after it and replayed before it, lives on
+//! in the mark, and comes back with the next consent or lift.
 //!
-//! It does not matter whether an erasure is replayed before or behind the other
-//! events of its feed: what was recorded before it has no content any more, and
-//! what came after it counts from a later time than the mark's.
+//! Nothing of a mark is taken over that says whether the contact is known: that
+//! is another matter here.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use rand::rngs::StdRng;
 
 use super::{
-    books::Books,
+    books::{Books, Entry},
+    erased_rows::{Cut, Left},
+    erasure::Rest,
+    item::Item,
     outcome::{Committed, Outcome, Rejection, WriteError},
     publish::Published,
+    search::Search,
 };
 use crate::{
     domain::{
-        contact::{Address, ContactKind, ContactRef},
-        erased::ErasedMark,
+        contact::{Address, ContactRef},
+        erased::{ErasedMark, events_of},
         event::Actor,
+        reason::Reason,
         scope::BrandId,
         secret::Fingerprint,
+        state::{ContactState, Status, SuppressionEntry},
     },
     store::{Batch, Remains, Restored, StoreError, StoredErasure},
 };
@@ -50,16 +55,55 @@ pub struct ReplayedErasure {
     pub actor: Actor,
 }
 
-/// Contacts by the fingerprint of their mark.
-type Found = HashMap<Fingerprint, (ContactRef, Address)>;
-
 impl ReplayedErasure {
     /// The mark of the brand erased in, or of all brands; the other marks are
     /// older, or keep what survived elsewhere.
-    fn own(&self) -> Option<&Remains> {
+    pub(super) fn own(&self) -> Option<&Remains> {
         let is_own = |mark: &ErasedMark| mark.revision == self.revision && !mark.kept_only;
         self.remains.iter().find(|each| is_own(&each.mark))
     }
+
+    /// What the erasure says of the mark under a fingerprint, where it is
+    /// committed as `revision`. An erasure in one brand leaves that of all brands
+    /// as it is, and says nothing of it.
+    fn says(&self, fingerprint: Fingerprint, own: &Remains, revision: u64) -> Option<ErasedMark> {
+        let is_own = fingerprint == own.fingerprint;
+        let said = self.remains.iter().find(|each| each.fingerprint == fingerprint)?;
+        (is_own || self.brand == BrandId::ALL).then(|| ErasedMark {
+            erased_at: own.mark.erased_at,
+            revision,
+            kept_only: !is_own,
+            lifted_at: said.mark.lifted_at,
+            survivors: said.mark.survivors.clone(),
+            ..ErasedMark::default()
+        })
+    }
+}
+
+/// A contact in one of the brands that an erasure concerns.
+struct Place {
+    brand: BrandId,
+    fingerprint: Fingerprint,
+    /// What the erasure says of its mark.
+    said: Option<ErasedMark>,
+    /// What is left of it.
+    left: Left,
+    /// The mark as it is then; none where there is nothing to mark.
+    mark: Option<ErasedMark>,
+}
+
+impl Place {
+    fn new(brand: BrandId, fingerprint: Fingerprint, said: Option<ErasedMark>) -> Self {
+        Self { brand, fingerprint, said, left: Left::default(), mark: None }
+    }
+}
+
+/// Whether a contact is known again by nothing but what is older than its
+/// erasure: a feed that was kept as it came told of that, and is replayed once
+/// more.
+fn is_back(places: &[Place]) -> bool {
+    places.iter().any(|place| place.left.events > 0)
+        && places.iter().all(|place| place.left.state.is_empty())
 }
 
 impl Books {
@@ -71,17 +115,18 @@ impl Books {
     pub(super) fn replay_erasures(
         &mut self,
         replayed: &[ReplayedErasure],
+        search: &mut Search,
         salts: &mut StdRng,
         published: &Published,
     ) -> Result<Committed, WriteError> {
-        if !self.restored.as_ref().is_some_and(Restored::is_undecided) {
+        let Some(restored) = self.restored.filter(Restored::is_undecided) else {
             let what = "erasures are replayed into restored stores only, before they serve";
             return Err(WriteError::NotRestored(what.to_owned()));
-        }
-        let found = self.find(replayed)?;
+        };
         let mut outcomes = Vec::with_capacity(replayed.len());
         for each in replayed {
-            outcomes.push(self.replay_erasure(each, &found, salts)?);
+            search.catch_up(&self.store, self.tip.revision)?;
+            outcomes.push(self.replay_erasure(each, search, restored.former_revision, salts)?);
             self.publish(published);
         }
         Ok(Committed { outcomes, revision: self.tip.revision })
@@ -90,85 +135,185 @@ impl Books {
     fn replay_erasure(
         &mut self,
         replayed: &ReplayedErasure,
-        found: &Found,
+        search: &Search,
+        since: u64,
         salts: &mut StdRng,
     ) -> Result<Outcome, WriteError> {
         let Some(own) = replayed.own() else { return Ok(Outcome::Rejected(Rejection::NoMark)) };
-        let erased_at = own.mark.erased_at;
-        let before = self.erased.get(&own.fingerprint).filter(|mark| !mark.kept_only);
-        if let Some(mark) = before.filter(|mark| mark.erased_at >= erased_at) {
-            return Ok(Outcome::Duplicate(mark.revision));
-        }
         self.advance()?;
+        let revision = self.tip.revision + 1;
+        let known = search.found(own.fingerprint);
+        let known = known.and_then(|address| Some((self.contact(address)?, address)));
+        let said = |fingerprint| replayed.says(fingerprint, own, revision);
+        let mut places: Vec<Place> = match known {
+            Some((_, address)) => {
+                let brands = self.brands_of(replayed.brand).into_iter();
+                let marks = brands.map(|brand| (brand, self.mark_of(brand, address)));
+                marks.map(|(brand, mark)| Place::new(brand, mark, said(mark))).collect()
+            }
+            // Known in no brand: all marks are alike.
+            None => {
+                let marks = replayed.remains.iter().map(|each| each.fingerprint);
+                let marks = marks.filter_map(|mark| Some((mark, said(mark)?)));
+                marks.map(|(mark, said)| Place::new(replayed.brand, mark, Some(said))).collect()
+            }
+        };
         let store = Arc::clone(&self.store);
         let mut batch = Batch::new(&store);
-        let revision = self.tip.revision + 1;
-        let contact = found.get(&own.fingerprint);
-        let mut events = 0;
-        for brand in self.brands_of(replayed.brand) {
-            let Some((contact, _)) = contact else { break };
-            events += self.erase_rows(&mut batch, (brand, *contact))?;
+        let cut = Cut { until: own.mark.erased_at, since };
+        let is_new = self.says_something_new(&places, known)?;
+        if let Some((contact, _)) = known {
+            for place in &mut places {
+                place.left = self.erase_rows(&mut batch, (place.brand, contact), cut)?;
+            }
         }
-        let known = contact.map(|(contact, _)| *contact);
-        let kept = self.all_brands_rest(replayed.brand, known)?;
-        let remains: Vec<Remains> =
-            replayed.remains.iter().map(|each| self.here(each, replayed, revision)).collect();
+        if !is_new && !is_back(&places) {
+            let mark = self.erased.get(&own.fingerprint);
+            return Ok(Outcome::Duplicate(mark.map_or(0, |mark| mark.revision)));
+        }
+        for place in &mut places {
+            place.mark = self.joined(place, cut);
+        }
+        let contact = known.map(|(contact, _)| contact);
+        let mut all_brands = self.all_brands_rest(replayed.brand, contact)?;
+        let mut returned = Vec::new();
+        if let Some((_, address)) = known {
+            returned = self.bring_back(&mut places, &mut all_brands, address, cut);
+        }
+        Self::note_known(&mut places, &all_brands);
+
+        let marked = places.iter().filter_map(|place| {
+            Some(Remains { fingerprint: place.fingerprint, mark: place.mark.clone()? })
+        });
+        let remains: Vec<Remains> = marked.collect();
         self.erased.extend(remains.iter().map(|each| (each.fingerprint, each.mark.clone())));
         let stored = StoredErasure {
             brand: replayed.brand,
             actor: replayed.actor.clone(),
             source: replayed.source.clone(),
             note: replayed.note.clone(),
-            events,
-            remains,
+            events: places.iter().map(|place| place.left.events).sum(),
+            remains: match known {
+                Some((_, address)) => self.with_mark_of_all(remains, address),
+                None => remains,
+            },
         };
-        let contact = contact.map(|(contact, address)| (*contact, address));
-        self.commit_erasure(batch, stored, contact, &kept, salts)?;
+        let rest = known.map(|(contact, address)| Rest {
+            contact,
+            address,
+            states: places.into_iter().map(|place| (place.brand, place.left.state)).collect(),
+            all_brands,
+            returned,
+        });
+        self.commit_erasure(batch, stored, rest, salts)?;
         Ok(Outcome::Applied(revision))
     }
 
-    /// A mark as it stands here: its erasure has another revision.
-    fn here(&self, each: &Remains, replayed: &ReplayedErasure, revision: u64) -> Remains {
-        let older = || self.erased.get(&each.fingerprint).map_or(0, |mark| mark.revision);
-        let revision = if each.mark.revision == replayed.revision { revision } else { older() };
-        let mark = ErasedMark { revision, ..each.mark.clone() };
-        Remains { fingerprint: each.fingerprint, mark }
+    /// Whether the marks here do not say already what an erasure says.
+    fn says_something_new(
+        &self,
+        places: &[Place],
+        known: Option<(ContactRef, &Address)>,
+    ) -> Result<bool, StoreError> {
+        let mut states = vec![ContactState::default(); places.len()];
+        if let Some((contact, _)) = known {
+            let entries: Vec<Entry> = places.iter().map(|place| (place.brand, contact)).collect();
+            states = self.states(&entries)?;
+        }
+        Ok(places.iter().zip(&states).any(|(place, state)| {
+            let before = self.erased.get(&place.fingerprint).cloned();
+            match (before, place.said.clone()) {
+                (_, None) => false,
+                (None, Some(_)) => true,
+                (Some(mut mark), Some(said)) => mark.join(said, state),
+            }
+        }))
     }
 
-    /// Finds whose marks these are, among all contacts that are known.
-    fn find(&self, replayed: &[ReplayedErasure]) -> Result<Found, StoreError> {
-        let wanted: HashSet<Fingerprint> =
-            replayed.iter().filter_map(ReplayedErasure::own).map(|own| own.fingerprint).collect();
-        let brands: HashSet<BrandId> = replayed.iter().map(|each| each.brand).collect();
-        let mut found = Found::new();
-        let mut look = |contact: ContactRef, address: Address, among: &[BrandId]| {
-            for brand in among.iter().filter(|brand| brands.contains(brand)) {
-                let mark = self.mark_of(*brand, &address);
-                if wanted.contains(&mark) {
-                    found.insert(mark, (contact, address.clone()));
-                }
-            }
+    /// The mark of a place, joined with what the erasure says of it and with the
+    /// suppressions that it takes without knowing of them.
+    fn joined(&self, place: &Place, cut: Cut) -> Option<ErasedMark> {
+        let before = self.erased.get(&place.fingerprint);
+        let gone = place.left.gone.suppressions();
+        let gone: Vec<SuppressionEntry> =
+            gone.iter().filter(|entry| entry.reason != Reason::Erased).cloned().collect();
+        if before.is_none() && place.said.is_none() && gone.is_empty() {
+            return None;
+        }
+        let kept = ErasedMark {
+            kept_only: true,
+            erased_at: cut.until,
+            revision: self.tip.revision + 1,
+            ..ErasedMark::default()
         };
-        for state in self.all_states()? {
-            let ((brand, contact), _) = state?;
-            let address = match contact.kind {
-                ContactKind::Phone => Address::Phone(contact.id),
-                ContactKind::ContactId => Address::ContactId(contact.id),
-                ContactKind::Email | ContactKind::ExternalId => continue,
-            };
-            look(contact, address, &[brand, BrandId::ALL]);
+        let mut mark = before.cloned().unwrap_or_else(|| kept.clone());
+        let state = &place.left.state;
+        mark.join(ErasedMark { survivors: gone, ..kept }, state);
+        if let Some(said) = &place.said {
+            mark.join(said.clone(), state);
         }
-        let all: Vec<BrandId> = brands.iter().copied().collect();
-        for kind in [ContactKind::Email, ContactKind::ExternalId] {
-            for row in self.store.addresses_from(kind, 0)? {
-                let (id, text) = row?;
-                let address = match kind {
-                    ContactKind::Email => Address::Email(text),
-                    _ => Address::ExternalId(text),
-                };
-                look(ContactRef { kind, id }, address, &all);
+        Some(mark)
+    }
+
+    /// Tells the marks what is left, and enters the blocks that this brings back
+    /// into it, to be recorded behind the erasure.
+    fn bring_back(
+        &self,
+        places: &mut [Place],
+        all_brands: &mut ContactState,
+        address: &Address,
+        cut: Cut,
+    ) -> Vec<(Item, i64)> {
+        let has_grant = |state: &ContactState| {
+            state.consents().iter().any(|record| record.status == Status::Granted)
+        };
+        let granted_anywhere = places.iter().any(|place| has_grant(&place.left.state));
+        let of_all = places.iter().find(|place| place.brand == BrandId::ALL);
+        let of_all = of_all.map_or(&*all_brands, |place| &place.left.state);
+        let lifted_for_all = of_all.erasure_lifted_after(cut.until).is_some();
+        let mut returned = Vec::new();
+        let mut revision = self.tip.revision + 1;
+        for Place { brand, left, mark, .. } in places.iter_mut() {
+            let Some(mark) = mark else { continue };
+            let lifted = left.state.erasure_lifted_after(cut.until);
+            mark.lifted_at = mark.lifted_at.max(lifted);
+            let is_granted = if *brand == BrandId::ALL {
+                granted_anywhere
+            } else {
+                has_grant(&left.state) || lifted_for_all
+            };
+            if !is_granted && lifted.is_none() {
+                continue;
+            }
+            let entries = std::mem::take(&mut mark.survivors).into_iter();
+            for (block, time) in entries.flat_map(|entry| events_of(*brand, address, entry)) {
+                revision += 1;
+                let item = Item::new(&self.view.secret, block);
+                left.state.enter(&item.change.kind, time, item.content.digest, revision);
+                returned.push((item, time));
             }
         }
-        Ok(found)
+        if let Some(place) = places.iter().find(|place| place.brand == BrandId::ALL) {
+            all_brands.clone_from(&place.left.state);
+        }
+        returned
+    }
+
+    /// Notes in the marks where the contact is known all the same: its planes say
+    /// there what is decided.
+    fn note_known(places: &mut [Place], all_brands: &ContactState) {
+        let known: Vec<Fingerprint> = places
+            .iter()
+            .filter(|place| place.brand != BrandId::ALL && !place.left.state.is_empty())
+            .map(|place| place.fingerprint)
+            .collect();
+        for place in places {
+            let Some(mark) = &mut place.mark else { continue };
+            mark.reappeared = !place.left.state.is_empty() || !all_brands.is_empty();
+            mark.reappeared_in.clear();
+            if place.brand == BrandId::ALL {
+                mark.reappeared_in.clone_from(&known);
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@
 
 use rand::{RngExt, rngs::StdRng};
 
-use super::{books::Books, erasure::keys_of, outcome::WriteError};
+use super::{books::Books, erased_rows::keys_of, outcome::WriteError};
 use crate::{
     domain::{
         event::{Actor, Change, ChangeKind, Consent, Evidence, Notice},

@@ -24,6 +24,7 @@ use super::{
     rectify::{Rectification, Rectified},
     repair::Damage,
     replay::ReplayedErasure,
+    search::Search,
 };
 
 /// How long the writer sleeps at most: ends take effect within a second (R6),
@@ -138,8 +139,9 @@ impl Work {
                         // A scrub that was told to stop does not wait.
                         let _ = done.send(());
                     }
-                    Task::Replay(erasures, reply) => {
-                        let outcome = self.replay(&erasures);
+                    Task::Replay(erasures, mut search, reply) => {
+                        let outcome = self.replay(&erasures, &mut search);
+                        let outcome = outcome.map(|committed| (committed, search));
                         answer(reply, outcome)?;
                     }
                     Task::AcceptRestore(loss, reply) => {
@@ -227,12 +229,17 @@ impl Work {
         Ok(())
     }
 
-    fn replay(&mut self, erasures: &[ReplayedErasure]) -> Result<Committed, WriteError> {
+    fn replay(
+        &mut self,
+        erasures: &[ReplayedErasure],
+        search: &mut Search,
+    ) -> Result<Committed, WriteError> {
         // As for erasures: each is one commit with its checkpoint.
         self.write_checkpoint()?;
         let begun = Instant::now();
         let published = Arc::clone(&self.published);
-        let replayed = self.books.replay_erasures(erasures, &mut self.salts, &published)?;
+        let salts = &mut self.salts;
+        let replayed = self.books.replay_erasures(erasures, search, salts, &published)?;
         self.checkpointed(begun.elapsed());
         Ok(replayed)
     }

@@ -1,6 +1,7 @@
 //! A restored store serves nothing until it knows what it lost; then it answers
 //! as the original does (F12).
 
+mod marks;
 pub mod story;
 
 use std::{fs, path::Path};
