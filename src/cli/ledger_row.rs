@@ -6,7 +6,10 @@ use serde::Serialize;
 use super::output::{enum_name, time};
 use crate::{
     formats::reason_name,
-    proto::v1::{Actor, Contact, ErasureMark, LedgerRecord, StatedTime, ledger_record::Event},
+    proto::v1::{
+        Actor, Contact, ErasureMark, LedgerRecord, NumberedName, StatedTime, ledger_record::Event,
+        numbered_name::Name,
+    },
 };
 
 /// An event in columns. A column that the event does not have is none.
@@ -42,6 +45,8 @@ pub struct LedgerRow {
     policy_version: Option<String>,
     /// Of an erasure: fingerprint and mark, in hexadecimal.
     erasure_marks: Option<String>,
+    /// What the numbers in them stand for.
+    erasure_names: Option<String>,
     redacted_events: Option<u64>,
     rectification: Option<u64>,
     /// Whether retention took the proof.
@@ -60,6 +65,7 @@ impl LedgerRow {
             rectification: Some(record.rectification).filter(|revision| *revision != 0),
             redacted: Some(true).filter(|_| record.redacted),
             erasure_marks: said(marks(&record.erasure_marks)),
+            erasure_names: said(names(&record.erasure_names)),
             ..Self::default()
         };
         if let Some(event) = record.event {
@@ -229,6 +235,15 @@ fn marks(marks: &[ErasureMark]) -> String {
     pairs.join(" ")
 }
 
+fn names(names: &[NumberedName]) -> String {
+    let said = |named: &NumberedName| match &named.name {
+        Some(Name::Brand(name)) => Some(format!("brand:{}:{name}", named.number)),
+        Some(Name::Channel(name)) => Some(format!("channel:{}:{name}", named.number)),
+        None => None,
+    };
+    names.iter().filter_map(said).collect::<Vec<String>>().join(" ")
+}
+
 /// Text that was given; none where it is empty.
 fn said(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
@@ -248,6 +263,7 @@ mod tests {
             rectification: 0,
             redacted: false,
             erasure_marks: Vec::new(),
+            erasure_names: Vec::new(),
         })
     }
 

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::proto::v1::{
     Actor, ActorRole, ConsentEvent, ConsentStatus, Contact, ErasureMark, Evidence, ImportItem,
-    Lift, Notice, Precision, Reason, RecipientType, ReplayedErasure, StatedTime, Suppression,
-    import_item,
+    Lift, Notice, NumberedName, Precision, Reason, RecipientType, ReplayedErasure, StatedTime,
+    Suppression, import_item, numbered_name::Name,
 };
 
 /// Declares the row with one optional text per field.
@@ -70,6 +70,7 @@ feed_row!(
     event_key,
     policy_version,
     erasure_marks,
+    erasure_names,
 );
 
 /// Whether an object looks like an event of the feed.
@@ -188,9 +189,13 @@ impl FeedRow {
             Some(ErasureMark { fingerprint: bytes(fingerprint)?.into(), mark: bytes(mark)?.into() })
         };
         let marks: Option<Vec<ErasureMark>> = marks.split(' ').map(mark).collect();
+        let names = self.erasure_names.as_deref().unwrap_or_default();
+        let names: Option<Vec<NumberedName>> = names.split_whitespace().map(numbered).collect();
+        let not_names = "not brand:NUMBER:NAME or channel:NUMBER:NAME, with spaces between";
         let erasure = ReplayedErasure {
             revision: self.revision,
             marks: marks.ok_or_else(damaged)?,
+            names: names.ok_or_else(|| Problem::new("erasure_names", not_names))?,
             actor: self.actor()?,
             brand: self.brand.unwrap_or_default(),
             source: self.source.unwrap_or_default(),
@@ -249,6 +254,18 @@ fn instant(field: &str, text: &str) -> Result<i64, Problem> {
     let instant = text.parse::<Timestamp>().ok().map(|time| time.as_millisecond());
     let instant = instant.or_else(|| parse_time(text, Offset::UTC).map(|time| time.unix_ms));
     instant.ok_or_else(|| Problem::new(field, "no time in RFC 3339"))
+}
+
+/// Reads what a number stands for: `brand:2:shop`.
+fn numbered(text: &str) -> Option<NumberedName> {
+    let mut parts = text.splitn(3, ':');
+    let (class, number, name) = (parts.next()?, parts.next()?, parts.next()?.to_owned());
+    let name = match class {
+        "brand" => Name::Brand(name),
+        "channel" => Name::Channel(name),
+        _ => return None,
+    };
+    Some(NumberedName { number: number.parse().ok()?, name: Some(name) })
 }
 
 fn bytes(digits: &str) -> Option<Vec<u8>> {
@@ -311,6 +328,8 @@ mod tests {
         assert_eq!(problem(r#"{"event":"POLICY","policy_version":"next"}"#), "policy_version");
         assert_eq!(problem(r#"{"event":"ERASURE"}"#), "erasure_marks");
         assert_eq!(problem(r#"{"event":"ERASURE","erasure_marks":"0g:00"}"#), "erasure_marks");
+        let named = r#"{"event":"ERASURE","erasure_marks":"0a:00","erasure_names":"brand:main"}"#;
+        assert_eq!(problem(named), "erasure_names");
         assert_eq!(problem(r#"{"event":"PROMISED"}"#), "event");
         assert_eq!(problem(r#"{"event":"GRANTED","wish":"x"}"#), "row");
     }

@@ -5,10 +5,10 @@ use crate::{
         contact::Address,
         event::{Actor, Change, ChangeKind},
         policy::Policy,
-        scope::{BrandId, TypeSelector},
+        scope::{BrandId, ChannelId, TypeSelector},
         state::Status,
     },
-    proto::v1::{self, ledger_record::Event},
+    proto::v1::{self, ledger_record::Event, numbered_name::Name},
     reader::{Content, Record},
 };
 
@@ -21,6 +21,7 @@ pub(super) fn ledger_record(policy: &Policy, record: Record) -> v1::LedgerRecord
         rectification: 0,
         redacted: false,
         erasure_marks: Vec::new(),
+        erasure_names: Vec::new(),
         event: None,
     };
     found.event = record.content.map(|content| match content {
@@ -48,14 +49,38 @@ pub(super) fn ledger_record(policy: &Policy, record: Record) -> v1::LedgerRecord
 }
 
 /// The marks that an erasure left, for a feed that may show every brand: they
-/// hold what survived in each of them.
-pub(super) fn erasure_marks(record: &Record) -> Vec<v1::ErasureMark> {
-    let Some(Content::Erasure(erasure)) = &record.content else { return Vec::new() };
-    let marks = erasure.remains.iter().map(|each| v1::ErasureMark {
+/// hold what survived in each of them. And what the numbers in them stand for.
+pub(super) fn erasure_marks(
+    policy: &Policy,
+    record: &Record,
+) -> (Vec<v1::ErasureMark>, Vec<v1::NumberedName>) {
+    let Some(Content::Erasure(erasure)) = &record.content else { return Default::default() };
+    let remains = &erasure.remains;
+    let marks = remains.iter().map(|each| v1::ErasureMark {
         fingerprint: each.fingerprint.to_be_bytes().to_vec().into(),
         mark: each.encode_mark().into(),
     });
-    marks.collect()
+    // In all brands nothing says of which one each of the other marks is.
+    let mut brands: Vec<BrandId> = match erasure.brand {
+        BrandId::ALL if remains.len() > 1 => policy.names().brands().collect(),
+        BrandId::ALL => Vec::new(),
+        brand => vec![brand],
+    };
+    brands.sort_unstable();
+    let survivors = remains.iter().flat_map(|each| &each.mark.survivors);
+    let mut channels: Vec<ChannelId> = survivors.map(|entry| entry.channel).collect();
+    channels.retain(|channel| *channel != ChannelId::ANY);
+    channels.sort_unstable();
+    channels.dedup();
+    let brands = brands.into_iter().map(|brand| v1::NumberedName {
+        number: brand.0,
+        name: Some(Name::Brand(policy.brand_name(brand).to_owned())),
+    });
+    let channels = channels.into_iter().map(|channel| v1::NumberedName {
+        number: channel.0.into(),
+        name: Some(Name::Channel(policy.channel_name(channel).to_owned())),
+    });
+    (marks.collect(), brands.chain(channels).collect())
 }
 
 fn actor(actor: Actor) -> v1::Actor {

@@ -13,9 +13,15 @@ use super::{
 };
 use crate::{
     caps,
-    domain::policy::Policy,
+    domain::{
+        policy::{NameClass, Names, Policy},
+        scope::{BrandId, ChannelId},
+    },
     engine::view::View,
-    proto::v1::{self, EventResult, ImportItem, RejectCode, import_item::Change},
+    proto::v1::{
+        self, EventResult, ImportItem, NumberedName, RejectCode, import_item::Change,
+        numbered_name::Name,
+    },
     writer::{Outcome, Remains, ReplayedErasure, Search},
 };
 
@@ -121,12 +127,68 @@ fn serves() -> Refusal {
 fn read(policy: &Policy, erasure: v1::ReplayedErasure) -> Result<ReplayedErasure, Refusal> {
     let damaged = || Refusal::invalid("marks", "a fingerprint or mark is damaged");
     let remains = erasure.marks.iter().map(|it| Remains::decode(&it.fingerprint, &it.mark));
-    Ok(ReplayedErasure {
+    let mut replayed = ReplayedErasure {
         brand: convert::brand_or_all(policy, &erasure.brand)?,
         revision: erasure.revision,
         remains: remains.collect::<Option<_>>().ok_or_else(damaged)?,
         source: convert::text(erasure.source, "source", caps::TEXT_BYTES)?,
         note: convert::text(erasure.note, "note", caps::NOTE_BYTES)?,
         actor: convert::actor(erasure.actor)?,
-    })
+    };
+    translate(policy.names(), &erasure.names, &mut replayed)?;
+    Ok(replayed)
+}
+
+/// Makes the numbers in an erasure's marks those of this store. Fingerprints are
+/// made with a brand's number, which cannot be told from them or changed in them:
+/// so brands must have the numbers that they had.
+fn translate(
+    here: &Names,
+    there: &[NumberedName],
+    replayed: &mut ReplayedErasure,
+) -> Result<(), Refusal> {
+    let mut is_brand_named = replayed.brand == BrandId::ALL && replayed.remains.len() <= 1;
+    for named in there {
+        let Some(Name::Brand(name)) = &named.name else { continue };
+        let number = here.number(NameClass::Brand, name).ok_or_else(|| missing("brand", name))?;
+        if number != named.number {
+            let what = format!(
+                "brand \"{name}\" has number {number} here and had {} where the marks were made, \
+                 so they cannot be told: policies that name brands were applied in another order. \
+                 Restore the backup into a new folder, and apply them in the order of the feed",
+                named.number
+            );
+            return Err(Refusal::invalid("names", what));
+        }
+        is_brand_named |= replayed.brand == BrandId::ALL || replayed.brand.0 == number;
+    }
+    let unnamed = || {
+        let what = "the marks have numbers that are not named: the feed is of an older server, or \
+                    damaged. Take it again (`sendgate watch`), or erase the contact by its address";
+        Refusal::invalid("names", what)
+    };
+    if !is_brand_named {
+        return Err(unnamed());
+    }
+    for entry in replayed.remains.iter_mut().flat_map(|each| &mut each.mark.survivors) {
+        if entry.channel == ChannelId::ANY {
+            continue;
+        }
+        let number = u32::from(entry.channel.0);
+        let name = there.iter().find_map(|named| match &named.name {
+            Some(Name::Channel(name)) if named.number == number => Some(name),
+            _ => None,
+        });
+        let name = name.ok_or_else(unnamed)?;
+        entry.channel = here.channel(name).ok_or_else(|| missing("channel", name))?;
+    }
+    Ok(())
+}
+
+fn missing(class: &str, name: &str) -> Refusal {
+    let what = format!(
+        "{class} \"{name}\" was never declared here: apply the policy that names it (`sendgate \
+         policy apply`), then import the rest again"
+    );
+    Refusal::new(RejectCode::NotFound, "names", what)
 }

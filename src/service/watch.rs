@@ -119,12 +119,13 @@ impl Services {
             for record in ledger.events_from(watched.next)?.take(count) {
                 let record = record?;
                 if watched.is_about(&record) {
-                    let marks = match watched.brand {
-                        None => erasure_marks(&record),
-                        Some(_) => Vec::new(),
+                    let (erasure_marks, erasure_names) = match watched.brand {
+                        None => erasure_marks(&view.policy, &record),
+                        Some(_) => Default::default(),
                     };
-                    let record: LedgerRecord = LedgerRecord {
-                        erasure_marks: marks,
+                    let record = LedgerRecord {
+                        erasure_marks,
+                        erasure_names,
                         ..ledger_record(&view.policy, record)
                     };
                     // Tag and length of the record come on top of its own bytes.

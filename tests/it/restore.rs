@@ -2,6 +2,7 @@
 //! as the original does (F12).
 
 mod marks;
+mod numbers;
 pub mod story;
 
 use std::{fs, path::Path};
