@@ -123,6 +123,9 @@ pub const QUEUED_CHANGES: usize = 100_000;
 /// leave to filters and to the ledger's own work; opt-outs may take half of it.
 /// Without such a bound nothing is refused.
 pub const MEMORY_RESERVE: u64 = 256 << 20;
+/// How often freed memory is given back to the system while it is short: that
+/// goes through the whole heap.
+pub const MEMORY_GIVEN_BACK: Duration = Duration::from_secs(10);
 /// Changes committed together. Larger groups copy fewer pages per change; this
 /// many take about a tenth of a second, for which other writes wait.
 pub const GROUP_CHANGES: usize = 20_000;

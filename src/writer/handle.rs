@@ -7,7 +7,7 @@ use std::{
         mpsc::{SyncSender, TrySendError, sync_channel},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, oneshot, watch};
@@ -31,7 +31,7 @@ use crate::{
     caps,
     domain::event::Change,
     ending::Ending,
-    memory::Memory,
+    memory::{self, Memory},
     metrics::Histogram,
     store::{BackupCopy, Loss, Purged, Store, StoreError},
 };
@@ -74,6 +74,8 @@ pub struct WriterHandle {
     measures: Arc<Measures>,
     store: Arc<Store>,
     memory: Arc<Memory>,
+    /// When freed memory was last given back.
+    given_back: Arc<Mutex<Option<Instant>>>,
     /// Held by the purge that runs, or by the backup: a backup keeps the files
     /// that a purge promises to remove.
     files: Arc<Mutex<()>>,
@@ -125,6 +127,7 @@ impl Writer {
             measures,
             store,
             memory,
+            given_back: Arc::default(),
             files: Arc::default(),
             searches: Arc::default(),
             scrubbed,
@@ -239,7 +242,7 @@ impl WriterHandle {
 
     /// Waits a while for room in the queue.
     async fn permit(&self, changes: &[Change]) -> Result<OwnedSemaphorePermit, WriteError> {
-        self.check_memory(changes)?;
+        self.check_memory(changes).await?;
         let weight = changes.len().clamp(1, self.limits.queued_changes);
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).acquire_many_owned(weight);
@@ -251,11 +254,28 @@ impl WriterHandle {
 
     /// Refuses changes that what is left of the memory may not hold: an
     /// allocation that fails would end the process. Opt-outs are taken longer.
-    fn check_memory(&self, changes: &[Change]) -> Result<(), WriteError> {
-        let Some(left) = self.memory.left() else { return Ok(()) };
+    async fn check_memory(&self, changes: &[Change]) -> Result<(), WriteError> {
         let suppresses = changes.iter().all(Change::only_suppresses);
         let reserve = if suppresses { caps::MEMORY_RESERVE / 2 } else { caps::MEMORY_RESERVE };
-        if left < reserve { Err(self.measures.refused(WriteError::Memory)) } else { Ok(()) }
+        let is_short = || self.memory.left().is_some_and(|left| left < reserve);
+        if is_short() {
+            self.give_back_memory().await;
+        }
+        if is_short() { Err(self.measures.refused(WriteError::Memory)) } else { Ok(()) }
+    }
+
+    /// Gives freed memory back, unless somebody does or has just done so.
+    async fn give_back_memory(&self) {
+        let Ok(mut given_back) = Arc::clone(&self.given_back).try_lock_owned() else { return };
+        if given_back.is_some_and(|at| at.elapsed() < caps::MEMORY_GIVEN_BACK) {
+            return;
+        }
+        let give_back = move || {
+            memory::give_back();
+            *given_back = Some(Instant::now());
+        };
+        // Without it the memory is as short as before.
+        drop(tokio::task::spawn_blocking(give_back).await);
     }
 
     /// Applies a policy.

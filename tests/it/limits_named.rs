@@ -52,6 +52,7 @@ const NOT_DRIVEN: &[(&str, &str)] = &[
     ("BACKUP_BYTES", "a part of a stream; asserted to fit a message when compiled"),
     ("BACKUP_PATIENCE", "a minute with a reader that does not read"),
     ("MEMORY_RESERVE", "tests/faults/memory.rs meets it"),
+    ("MEMORY_GIVEN_BACK", "a period, and no cap"),
     ("REPLAYED_ERASURES", "more than it go into the next task: restore/marks.rs replays hundreds"),
 ];
 
