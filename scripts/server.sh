@@ -21,7 +21,8 @@ start_server() {
     local port deadline
     port="$(free_port)"
     export SENDGATE_ENDPOINT="http://127.0.0.1:$port"
-    "$sendgate" serve --data "$work/data" --listen "127.0.0.1:$port" >>"$work/server.log" 2>&1 &
+    "$sendgate" serve --data "$work/data" --listen "127.0.0.1:$port" --http-listen off \
+        >>"$work/server.log" 2>&1 &
     server_pid=$!
     deadline=$((SECONDS + 120))
     until "$sendgate" stats >/dev/null 2>&1; do

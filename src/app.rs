@@ -1,6 +1,6 @@
 //! The server put together: books, writer, services, listener, and their end.
 
-use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener,
@@ -112,6 +112,7 @@ pub struct Server {
     transport: JoinHandle<Result<(), tonic::transport::Error>>,
     writer: Writer,
     health: tonic_health::server::HealthReporter,
+    drain: Duration,
 }
 
 impl Server {
@@ -199,6 +200,7 @@ impl Server {
         if let Some(tls) = &tls {
             ticking.spawn(vital(ending.clone(), Arc::clone(tls).keep(limits.tls_reload)));
         }
+        let drain = limits.drain;
         let transport = transport::serve(listener, tls.clone(), limits, routes.routes(), async {
             // An error means that the server was dropped: stop as well.
             drop(stopped.await);
@@ -219,6 +221,7 @@ impl Server {
             transport,
             writer,
             health,
+            drain,
         })
     }
 
@@ -268,7 +271,7 @@ impl Server {
         let _ = self.stop.send(());
         let mut transport = self.transport;
         // After a failed write there is nothing to wait for (A10).
-        if !failed && tokio::time::timeout(caps::DRAIN, &mut transport).await.is_err() {
+        if !failed && tokio::time::timeout(self.drain, &mut transport).await.is_err() {
             // What clients still keep open ends now, and the audit log is told.
             self.cutting.send_replace(true);
             drop(tokio::time::timeout(caps::CUT, &mut transport).await);

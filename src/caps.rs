@@ -4,7 +4,7 @@
 //! `domain/policy`, spellings in `domain/address`, deduplication in
 //! `engine/seen`, the database's memory in `store/options`.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 /// Bytes of one message, either way: a batch's columns fit, and a hostile
 /// client can make the server hold only this much per stream.
@@ -187,7 +187,26 @@ pub const DRAIN: Duration = Duration::from_secs(10);
 /// Time for those that were cut off then to be told of in the audit log.
 pub const CUT: Duration = Duration::from_secs(1);
 
-/// The limits of connections and streams, which tests set lower.
+/// What may be configured instead of [`CONNECTIONS`] and [`PEER_CONNECTIONS`]:
+/// one client, or as many as an address has ports.
+pub const CONNECTIONS_CHOICE: RangeInclusive<u64> = 1..=65_536;
+/// Seconds instead of [`STREAM_IDLE`]: a slow answer to a slow reader, or a day.
+pub const STREAM_IDLE_CHOICE: RangeInclusive<u64> = 1..=86_400;
+/// Seconds instead of [`STREAM_AGE`]: shorter, and campaigns only reconnect; a
+/// week is nobody's campaign.
+pub const STREAM_AGE_CHOICE: RangeInclusive<u64> = 60..=604_800;
+/// MiB instead of [`FILTER_KIB`]: the largest batch fits, or a terabyte.
+pub const FILTER_MIB_CHOICE: RangeInclusive<u64> = 256..=1_048_576;
+/// MiB instead of [`TRANSPORT_BYTES`]: more than one connection's part, or a
+/// terabyte.
+pub const TRANSPORT_MIB_CHOICE: RangeInclusive<u64> = 128..=1_048_576;
+/// Seconds instead of [`DRAIN`]: what a restart in an emergency bears, or an
+/// hour of the last campaign.
+pub const DRAIN_CHOICE: RangeInclusive<u64> = 1..=3_600;
+/// Bytes of the configuration file.
+pub const CONFIG_FILE_BYTES: u64 = 1 << 20;
+
+/// The limits of connections and streams, which operators and tests set.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// [`CONNECTIONS`].
@@ -210,6 +229,8 @@ pub struct Limits {
     pub tls_reload: Duration,
     /// [`FILTER_KIB`].
     pub filter_kib: usize,
+    /// [`DRAIN`].
+    pub drain: Duration,
 }
 
 impl Default for Limits {
@@ -225,6 +246,7 @@ impl Default for Limits {
             transport_bytes: TRANSPORT_BYTES,
             tls_reload: TLS_RELOAD,
             filter_kib: FILTER_KIB,
+            drain: DRAIN,
         }
     }
 }
@@ -246,6 +268,13 @@ const _: () = {
     // No single peer can hold every handshake or every connection.
     assert!(PEER_CONNECTIONS < HANDSHAKES && PEER_CONNECTIONS < CONNECTIONS);
     assert!(CONNECTION_BYTES < TRANSPORT_BYTES);
+    assert!((CONNECTION_BYTES as u64) < *TRANSPORT_MIB_CHOICE.start() << 20);
+    // The most that `service/filter.rs` reserves for a batch.
+    assert!(
+        AUDIENCE_MEMBERS * (48 + 4 * FILTER_SCOPES as u64)
+            + (AUDIENCE_BYTES + MESSAGE_BYTES) as u64
+            <= *FILTER_MIB_CHOICE.start() << 20
+    );
     // The longest addresses of a whole part fit as well.
     assert!(EXPORT_CONTACTS * 300 < MESSAGE_BYTES);
     // As many tokens as there may be, with a brand each, fit in their file; and

@@ -70,7 +70,9 @@ fn main() -> ExitCode {
         Command::Load(load) => start(load),
         // Servers have runtimes of their own.
         Command::Baseline(args) => compare::baseline::run(&args),
-        Command::Serve(args) => sendgate::cli::serve::run(args).map_err(|it| it.to_string().into()),
+        Command::Serve(args) => {
+            sendgate::cli::serve::run(&args).map_err(|it| it.to_string().into())
+        }
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("loadtest: {error}");

@@ -24,8 +24,6 @@ use crate::failure::Failure;
 
 /// Lines of its log that are kept, to say why a server ended.
 const KEPT_LINES: usize = 20;
-/// Settings of the caller's that would change the server.
-const SETTINGS: [&str; 6] = ["BRAND", "REGION", "ENDPOINT", "DATA", "LISTEN", "LOG"];
 
 /// How to start a server.
 #[derive(Clone, Debug)]
@@ -209,9 +207,14 @@ fn beside_this_program() -> Result<PathBuf, Failure> {
 
 fn command(binary: &Path, options: &Options<'_>) -> Command {
     let mut command = Command::new(binary);
-    for name in SETTINGS {
-        command.env_remove(format!("SENDGATE_{name}"));
+    // The caller's settings are for servers of its own.
+    for (name, _) in env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"SENDGATE_") {
+            command.env_remove(name);
+        }
     }
+    // Several servers may run at once, and the usual port is one.
+    command.env("SENDGATE_HTTP_LISTEN", "off");
     command.env("NO_COLOR", "1").envs(options.variables.iter().cloned());
     command.arg("serve").arg("--data").arg(options.data).args(["--listen", "127.0.0.1:0"]);
     command.args(&options.arguments);

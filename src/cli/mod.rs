@@ -7,6 +7,7 @@ mod args;
 pub mod backup;
 mod check;
 mod completions;
+pub mod config;
 mod connect;
 mod entry;
 mod explain;
@@ -45,7 +46,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  done; check, explain: permitted
   1  failed
-  2  wrong usage
+  2  wrong usage or configuration
   3  the server cannot be reached or is not ready
   4  done, but some rows or events were rejected, or differ
   5  check, explain: suppressed";
@@ -70,6 +71,9 @@ struct Cli {
 enum Command {
     /// Run a server
     Serve(serve::Args),
+    /// Check or print the server's configuration
+    #[command(subcommand)]
+    Config(config::Command),
     #[command(flatten)]
     Ask(Question),
     /// Work with İYS, the Turkish registry
@@ -145,7 +149,8 @@ pub fn run() -> ExitCode {
     let Cli { server, command } = Cli::parse();
     let ask = |question| ask(&server, question);
     let outcome = match command {
-        Command::Serve(args) => serve::run(args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Config(command) => config::run(&command),
         Command::Verify(args) => verify::run(args),
         Command::Restore(restore::Args {
             command: Some(restore::Command::Accept(args)), ..
@@ -227,7 +232,6 @@ mod tests {
     fn a_servers_certificate_and_a_clients_are_different_flags() {
         let serve = ["sendgate", "serve", "--tls-cert", "a", "--tls-key", "b"];
         assert!(Cli::try_parse_from(serve).is_ok());
-        assert!(Cli::try_parse_from(&serve[..4]).is_err(), "serve needs the key as well");
         let stats = ["sendgate", "stats", "--tls-ca", "c", "--tls-cert", "a", "--tls-key", "b"];
         assert!(Cli::try_parse_from(stats).is_ok());
         let client_ca = ["sendgate", "stats", "--tls-client-ca", "c"];

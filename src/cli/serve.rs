@@ -1,76 +1,84 @@
 //! `sendgate serve`: the server.
 
-use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal, net::SocketAddr, process::ExitCode};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::Failure;
+use super::{Failure, config};
 use crate::{
     app::{AppError, Config, Server},
-    caps::Limits,
     clock::Clock,
+    config::{Flags, LogFormat, Problem, Settings},
     tokens::Tokens,
-    transport::TlsFiles,
+    transport::{Tls, TlsFiles},
 };
 
 /// Flags of `sendgate serve`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder of the store; made if it is missing.
-    #[arg(long, value_name = "DIR", default_value = "sendgate-data", env = "SENDGATE_DATA")]
-    data: PathBuf,
-    /// Address to listen on; port 0 takes a free one.
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:50051",
-        env = "SENDGATE_LISTEN"
-    )]
-    listen: SocketAddr,
-    /// Listen on an address that is not loopback without TLS or without tokens
-    #[arg(long)]
-    insecure: bool,
-    /// The server's certificate in PEM form, with those between it and its authority
-    #[arg(long, value_name = "FILE", requires = "tls_key", env = "SENDGATE_TLS_CERT")]
-    tls_cert: Option<PathBuf>,
-    /// The certificate's private key in PEM form, which only the server's user may read
-    #[arg(long, value_name = "FILE", requires = "tls_cert", env = "SENDGATE_TLS_KEY")]
-    tls_key: Option<PathBuf>,
-    /// The authorities whose certificates clients must show, in PEM form
-    #[arg(long, value_name = "FILE", requires = "tls_cert", env = "SENDGATE_TLS_CLIENT_CA")]
-    tls_client_ca: Option<PathBuf>,
+    #[command(flatten)]
+    flags: Flags,
 }
 
 /// Serves until a signal asks to stop, or the ledger fails.
 ///
 /// # Errors
-/// The store is refused, the address is taken, or a write failed.
-pub fn run(args: Args) -> Result<ExitCode, Failure> {
-    let filter = EnvFilter::try_from_env("SENDGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
-    let has_tokens = Tokens::are_required(&args.data);
-    may_listen(args.listen, args.tls_cert.is_some(), has_tokens, args.insecure)?;
+/// The configuration is wrong, the store is refused, the address is taken, or a
+/// write failed.
+pub fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let settings = config::read(&args.flags)?.settings;
+    begin_log(&settings);
+    may_listen(&settings).map_err(Failure::usage)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("the system gives no threads: {error}")))?;
-    let ended = runtime.block_on(serve(args));
+    let ended = runtime.block_on(serve(settings));
     ended.map(|()| ExitCode::SUCCESS).map_err(|error| Failure::failed(error.to_string()))
+}
+
+fn begin_log(settings: &Settings) {
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(&settings.log_level))
+        .with_writer(std::io::stderr);
+    match settings.log_format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}
+
+/// What would keep a server with these settings from starting, as far as their
+/// surroundings show: the addresses' reach and the files of TLS.
+pub(super) fn problems(settings: &Settings) -> Vec<Problem> {
+    let tls = tls_files(settings).map(|files| Tls::open(files, Clock::System).map(drop));
+    let tls = tls.transpose().map_err(|error| error.to_string());
+    let found = [may_listen(settings).err(), tls.err()];
+    found.into_iter().flatten().map(Problem::new).collect()
+}
+
+fn tls_files(settings: &Settings) -> Option<TlsFiles> {
+    let files = settings.tls_cert.clone().zip(settings.tls_key.clone());
+    files.map(|(certificate, key)| TlsFiles {
+        certificate,
+        key,
+        client_ca: settings.tls_client_ca.clone(),
+    })
+}
+
+fn may_listen(settings: &Settings) -> Result<(), String> {
+    let has_tokens = Tokens::are_required(&settings.data);
+    may_listen_on(settings.listen, settings.tls_cert.is_some(), has_tokens, settings.insecure)
 }
 
 /// Whether this address may be listened on: others than loopback need TLS and
 /// tokens, or the word of whoever starts the server.
-fn may_listen(
+fn may_listen_on(
     listen: SocketAddr,
     has_tls: bool,
     has_tokens: bool,
     insecure: bool,
-) -> Result<(), Failure> {
+) -> Result<(), String> {
     let missing = match (has_tls, has_tokens) {
         _ if listen.ip().is_loopback() => return Ok(()),
         (true, true) => return Ok(()),
@@ -84,25 +92,19 @@ fn may_listen(
         tracing::warn!(address = %listen, "listening {missing}");
         return Ok(());
     }
-    Err(Failure::usage(format!(
+    Err(format!(
         "{listen} is not a loopback address, and this would listen {missing}. Say --insecure if the \
          network is yours alone"
-    )))
+    ))
 }
 
-async fn serve(args: Args) -> Result<(), AppError> {
-    let folder = args.data.display().to_string();
-    tracing::info!(folder, "opening the store");
-    let files = args.tls_cert.zip(args.tls_key);
+async fn serve(settings: Settings) -> Result<(), AppError> {
+    tracing::info!(folder = %settings.data.display(), "opening the store");
     let config = Config {
-        folder: args.data,
-        listen: args.listen,
-        tls: files.map(|(certificate, key)| TlsFiles {
-            certificate,
-            key,
-            client_ca: args.tls_client_ca,
-        }),
-        limits: Limits::default(),
+        listen: settings.listen,
+        tls: tls_files(&settings),
+        limits: settings.limits(),
+        folder: settings.data,
         clock: Clock::System,
     };
     let signals = |kind| signal(kind).map_err(|error| AppError::Start(error.to_string()));
@@ -135,7 +137,7 @@ mod tests {
     #[test]
     fn the_network_needs_tls_and_tokens_or_a_word() {
         let may = |listen: &str, has_tls, has_tokens, insecure| {
-            may_listen(listen.parse().unwrap(), has_tls, has_tokens, insecure).is_ok()
+            may_listen_on(listen.parse().unwrap(), has_tls, has_tokens, insecure).is_ok()
         };
         for loopback in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1"] {
             assert!(may(loopback, false, false, false), "{loopback}");

@@ -17,6 +17,7 @@ mod certificates;
 mod cli;
 mod cli_suppress;
 mod collisions;
+mod config;
 #[allow(dead_code, reason = "shared with tests/faults, which need more of it")]
 mod damage;
 mod describe;

@@ -13,25 +13,17 @@ use tonic::transport::Channel;
 
 /// The binary under test, with nothing of the caller's settings.
 pub fn sendgate() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sendgate"));
-    for name in [
-        "BRAND",
-        "REGION",
-        "ENDPOINT",
-        "DATA",
-        "LISTEN",
-        "LOG",
-        "TOKEN",
-        "TOKEN_FILE",
-        "TLS_CERT",
-        "TLS_KEY",
-        "TLS_CLIENT_CA",
-        "TLS_CA",
-        "CLIENT_CERT",
-        "CLIENT_KEY",
-    ] {
-        command.env_remove(format!("SENDGATE_{name}"));
+    without_settings(Command::new(env!("CARGO_BIN_EXE_sendgate")))
+}
+
+fn without_settings(mut command: Command) -> Command {
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"SENDGATE_") {
+            command.env_remove(name);
+        }
     }
+    // Many servers run at once, and the usual port is one.
+    command.env("SENDGATE_HTTP_LISTEN", "off");
     command.env("NO_COLOR", "1").stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -82,7 +74,7 @@ impl Process {
     /// As [`serve`](Self::serve), with a log that tells everything.
     pub fn serve_talking(folder: &Path) -> Result<(Self, SocketAddr), String> {
         let mut command = sendgate();
-        command.env("SENDGATE_LOG", "debug");
+        command.env("SENDGATE_LOG_LEVEL", "debug");
         Self::serve_by(command, folder, "127.0.0.1:0")
     }
 
@@ -107,9 +99,8 @@ impl Process {
     /// As [`serve`](Self::serve), with at most so many open files.
     pub fn serve_with_files(folder: &Path, files: u32) -> Result<(Self, SocketAddr), String> {
         let limited = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
-        let mut command = Command::new("sh");
+        let mut command = without_settings(Command::new("sh"));
         command.args(["-c", &limited, env!("CARGO_BIN_EXE_sendgate")]);
-        command.env("NO_COLOR", "1").stderr(Stdio::piped());
         Self::serve_by(command, folder, "127.0.0.1:0")
     }
 

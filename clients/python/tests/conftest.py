@@ -35,7 +35,11 @@ class Server:
         with self._log.open("ab") as log:
             begin = log.tell()
             command = [binary, "serve", "--data", str(folder / "data"), "--listen", listen]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            # Several servers run at once, and the usual port is one.
+            environment = os.environ | {"SENDGATE_HTTP_LISTEN": "off"}
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, env=environment
+            )
         self.target = self._address(begin)
 
     def _address(self, begin: int) -> str:
