@@ -1,6 +1,6 @@
 //! Compiles the protos without protoc, with the descriptor set that reflection serves.
 
-use std::{env, error::Error, fs, path::PathBuf};
+use std::{env, error::Error, fs, path::PathBuf, process::Command};
 
 use prost::Message;
 
@@ -13,6 +13,11 @@ const PROTOS: [&str; 4] = [
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
+    // What the binary says of its own build.
+    let rustc = Command::new(env::var("RUSTC")?).arg("--version").output()?;
+    let version = String::from_utf8(rustc.stdout)?;
+    let version = version.split_whitespace().nth(1).ok_or("rustc does not say its version")?;
+    println!("cargo:rustc-env=SENDGATE_RUSTC={version}");
     let descriptors = protox::compile(PROTOS, ["proto"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?).join("sendgate.v1.bin");
     fs::write(out, descriptors.encode_to_vec())?;

@@ -2,7 +2,7 @@
 # Installs what building and testing sendgate needs: a C++ compiler and libclang
 # for RocksDB, curl, Python for its client and the example in the README, openssl
 # for the certificates of tests, valgrind to count instructions and to check
-# memory, a Rust toolchain, and cargo-deny.
+# memory, a Rust toolchain, cargo-deny, and promtool for metrics and alert rules.
 # Does nothing where all is there.
 #
 #   scripts/setup.sh --peers    also what `loadtest compare` holds sendgate against
@@ -60,6 +60,18 @@ install_packages() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
 }
 
+# Out of Debian's package prometheus, which would also start a server: so the
+# package is not installed, and the one program is taken from it.
+fetch_promtool() {
+    local folder
+    folder="$(mktemp -d)"
+    (cd "$folder" && apt-get download -q prometheus && dpkg-deb -x prometheus_*.deb .) &&
+        install -D "$folder/usr/bin/promtool" "$cache/bin/promtool"
+    local fetched=$?
+    rm -r "$folder"
+    return "$fetched"
+}
+
 # Whether there is a toolchain at least as new as Cargo.toml asks for.
 rust_is_new_enough() {
     have cargo && have rustc || return 1
@@ -88,6 +100,16 @@ mapfile -t packages < <(
 )
 if [ "${#packages[@]}" -gt 0 ]; then
     install_packages "${packages[@]}"
+    did=something
+fi
+if ! have promtool; then
+    if ! have apt-get; then
+        say "this is no Debian; please install promtool, which is part of Prometheus" >&2
+        exit 1
+    fi
+    say "taking promtool from Debian's package prometheus"
+    as_root apt-get update -q
+    fetch_promtool
     did=something
 fi
 if ! rust_is_new_enough; then

@@ -7,19 +7,20 @@ use tokio::{
     sync::{Semaphore, oneshot, watch},
     task::{JoinHandle, JoinSet},
 };
-use tonic_health::ServingStatus;
 
 use crate::{
     audit::{Audit, Head, Row, TokensInForce},
     caps::{self, Limits},
     clock::Clock,
     ending::vital,
+    health::{Check, Health},
+    http::{Http, Seen, Serving},
     reader::Reader,
     recovery,
-    service::{Services, Streams, Tally},
+    service::{PlanesMemory, Services, Streams, Tally},
     store::StoreError,
     tokens::{Tokens, TokensError},
-    transport::{self, Tls, TlsError, TlsFiles},
+    transport::{self, Connections, Tls, TlsError, TlsFiles},
     writer::{self, Published, Writer},
 };
 
@@ -30,6 +31,8 @@ pub struct Config {
     pub folder: PathBuf,
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Where to tell of health and metrics over HTTP; none for nowhere.
+    pub http: Option<SocketAddr>,
     /// The files of TLS; none to listen without.
     pub tls: Option<TlsFiles>,
     /// The limits of connections and streams.
@@ -45,6 +48,8 @@ pub enum AppError {
     Store(StoreError),
     /// The address cannot be listened on.
     Listen(SocketAddr, io::Error),
+    /// The address for health and metrics cannot be listened on.
+    ListenHttp(SocketAddr, io::Error),
     /// A file of TLS is wrong.
     Tls(TlsError),
     /// The audit log cannot be written.
@@ -67,6 +72,11 @@ impl fmt::Display for AppError {
                 formatter,
                 "cannot listen on {address}: {error}. Another server may have the port; choose one \
                  with --listen"
+            ),
+            Self::ListenHttp(address, error) => write!(
+                formatter,
+                "cannot listen on {address} for health and metrics: {error}. Another server may \
+                 have the port; choose one with --http-listen"
             ),
             Self::Tls(error) => error.fmt(formatter),
             Self::Audit(error) => write!(
@@ -99,6 +109,7 @@ impl From<StoreError> for AppError {
 /// A running server.
 pub struct Server {
     address: SocketAddr,
+    http: Option<(SocketAddr, Http)>,
     revision: u64,
     tls: Option<Arc<Tls>>,
     stopping: watch::Sender<bool>,
@@ -111,20 +122,28 @@ pub struct Server {
     ended: watch::Receiver<bool>,
     transport: JoinHandle<Result<(), tonic::transport::Error>>,
     writer: Writer,
-    health: tonic_health::server::HealthReporter,
+    health: Arc<Health>,
     drain: Duration,
 }
 
 impl Server {
-    /// Opens the store, brings it up to date, and serves. It answers from the
-    /// first request on: nothing listens before the store is ready. Needs a
-    /// runtime of several threads: long batches leave the one they are on.
+    /// Opens the store, brings it up to date, and serves. Calls are answered
+    /// from the first one on: only health and metrics are told before the store
+    /// is ready. Needs a runtime of several threads: long batches leave the one
+    /// they are on.
     ///
     /// # Errors
     /// [`AppError`].
     pub async fn start(config: Config) -> Result<Self, AppError> {
-        let Config { folder, listen, tls, limits, clock } = config;
+        let Config { folder, listen, http, tls, limits, clock } = config;
         let started = clock.now();
+        let (health, health_service) = Health::new().await;
+        let health = Arc::new(health);
+        let seen = Arc::new(Seen::new(started, folder.clone(), Arc::clone(&health)));
+        let http = match http {
+            Some(address) => Some(listen_http(address, &seen).await?),
+            None => None,
+        };
         let tls = tls.map(|files| Tls::open(files, clock.clone())).transpose();
         let tls = tls.map_err(AppError::Tls)?.map(Arc::new);
         let audit = Arc::new(Audit::new(&folder, clock.clone()));
@@ -159,6 +178,7 @@ impl Server {
         tell_tokens(&tokens, &audit)?;
         let (stopping, is_stopping) = watch::channel(false);
         let (cutting, is_cutting) = watch::channel(false);
+        let connections = Arc::new(Connections::within(&limits));
         let (decided, restored) = (Arc::clone(&published), published.restoration());
         let services = Services {
             published,
@@ -166,6 +186,7 @@ impl Server {
             reader,
             streams: Arc::new(Streams::default()),
             tally: Arc::new(Tally::default()),
+            planes_memory: Arc::new(PlanesMemory::default()),
             room: Arc::new(Semaphore::new(limits.filter_kib)),
             reaches: Arc::new(Semaphore::new(caps::REACHES)),
             exports: Arc::new(Semaphore::new(caps::EXPORTS)),
@@ -176,10 +197,14 @@ impl Server {
             stopping: is_stopping,
             cutting: is_cutting,
         };
-        let (health, health_service) = tonic_health::server::health_reporter();
+        let serving = Serving {
+            services: services.clone(),
+            connections: Arc::clone(&connections),
+            tls: tls.clone(),
+        };
+        seen.serving(serving);
         let mut routes = services.routes().map_err(|error| AppError::Start(error.to_string()))?;
         routes.add_service(health_service);
-        set_health(&health, &SERVICES, ServingStatus::Serving).await;
         let mut ticking = JoinSet::new();
         if restored.is_some_and(|restored| restored.is_undecided()) {
             // It takes withdrawals, and filters nothing (A1).
@@ -187,13 +212,20 @@ impl Server {
                 "the store was restored from a backup and filters nothing: replay what came after \
                  it, then `sendgate restore accept`"
             );
-            set_health(&health, &FILTERS, ServingStatus::NotServing).await;
-            let health = health.clone();
+            health.fail(Check::Restore).await;
+            let health = Arc::clone(&health);
             ticking.spawn(async move {
                 decided.decided().await;
-                set_health(&health, &FILTERS, ServingStatus::Serving).await;
+                health.pass(Check::Restore).await;
             });
         }
+        health.pass(Check::Store).await;
+        let (mut ended, its) = (writer.ended(), Arc::clone(&health));
+        ticking.spawn(async move {
+            // An error means that the writer is gone, which is the same.
+            drop(ended.wait_for(|ended| *ended).await);
+            its.fail(Check::Writer).await;
+        });
 
         let (stop, stopped) = oneshot::channel();
         let (ending, ended) = watch::channel(false);
@@ -201,15 +233,17 @@ impl Server {
             ticking.spawn(vital(ending.clone(), Arc::clone(tls).keep(limits.tls_reload)));
         }
         let drain = limits.drain;
-        let transport = transport::serve(listener, tls.clone(), limits, routes.routes(), async {
-            // An error means that the server was dropped: stop as well.
-            drop(stopped.await);
-        });
+        let transport =
+            transport::serve(listener, tls.clone(), limits, connections, routes.routes(), async {
+                // An error means that the server was dropped: stop as well.
+                drop(stopped.await);
+            });
         let transport = tokio::spawn(vital(ending.clone(), transport));
         ticking.spawn(vital(ending.clone(), Arc::clone(&heads).keep()));
         ticking.spawn(vital(ending, expire(tokens)));
         Ok(Self {
             address,
+            http,
             revision,
             tls,
             stopping,
@@ -229,6 +263,12 @@ impl Server {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it tells of health and metrics.
+    #[must_use]
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(|(address, _)| *address)
     }
 
     /// The revision that it started from.
@@ -264,7 +304,10 @@ impl Server {
         let failed = *self.writer.ended().borrow() || *self.ended.borrow();
         // To its end: what still said that filters serve would come after this.
         self.ticking.shutdown().await;
-        set_health(&self.health, &SERVICES, ServingStatus::NotServing).await;
+        self.health.fail(Check::Running).await;
+        if *self.writer.ended().borrow() {
+            self.health.fail(Check::Writer).await;
+        }
         // Streams that would go on for ever end now.
         self.stopping.send_replace(true);
         // An error means that the transport has ended already.
@@ -286,6 +329,9 @@ impl Server {
             stopped
         });
         let stopped = stopped.await;
+        if let Some((_, http)) = self.http {
+            http.stop().await;
+        }
         match stopped {
             Ok(Ok(())) if failed => Err(AppError::Part),
             Ok(Ok(())) => Ok(()),
@@ -360,19 +406,13 @@ async fn expire(tokens: Arc<Tokens>) {
     }
 }
 
-/// What a client may ask the health of. The empty name is the whole server.
-const SERVICES: [&str; 4] =
-    ["", "sendgate.v1.FilterService", "sendgate.v1.ConsentService", "sendgate.v1.AdminService"];
-/// What is not healthy while a restored store waits for a decision: whoever
-/// asks about the whole server may be about to filter.
-const FILTERS: [&str; 2] = ["", "sendgate.v1.FilterService"];
-
-async fn set_health(
-    health: &tonic_health::server::HealthReporter,
-    services: &[&str],
-    status: ServingStatus,
-) {
-    for service in services {
-        health.set_service_status(service, status).await;
-    }
+/// Begins to tell of health and metrics.
+async fn listen_http(
+    address: SocketAddr,
+    seen: &Arc<Seen>,
+) -> Result<(SocketAddr, Http), AppError> {
+    let failed = |error| AppError::ListenHttp(address, error);
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((address, Http::start(listener, Arc::clone(seen))))
 }

@@ -182,6 +182,14 @@ pub const TLS_FILE_BYTES: u64 = 1 << 20;
 pub const TLS_RELOAD: Duration = Duration::from_secs(10);
 /// Time before the end of a certificate from which on the log warns, daily.
 pub const TLS_WARNING: Duration = Duration::from_secs(14 * 86_400);
+/// Connections at once to the HTTP listener: a few probes and scrapers.
+pub const HTTP_CONNECTIONS: usize = 16;
+/// Bytes of a request's head there.
+pub const HTTP_HEADER_BYTES: usize = 16 << 10;
+/// Time for a whole connection there: its request, and reading the answer.
+pub const HTTP_TIME: Duration = Duration::from_secs(10);
+/// How long the memory of all planes is not measured again for a scrape.
+pub const PLANES_MEASURED: Duration = Duration::from_secs(60);
 /// Time for open streams to end after the server was asked to stop.
 pub const DRAIN: Duration = Duration::from_secs(10);
 /// Time for those that were cut off then to be told of in the audit log.

@@ -14,6 +14,8 @@ pub mod domain;
 pub mod ending;
 pub mod engine;
 pub mod formats;
+pub mod health;
+pub mod http;
 pub mod iys;
 pub mod memory;
 pub mod metrics;

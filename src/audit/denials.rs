@@ -1,21 +1,42 @@
-//! How many denials get a row: a flood of them must not fill the disk.
+//! How many denials there were, and how many get a row: a flood of them must not
+//! fill the disk.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::LeftOut;
 use crate::caps;
 
-/// Denials since the last minute began.
+/// Why calls are denied, as their ErrorInfo says.
+const REASONS: [&str; 6] = [
+    "TOKEN_MISSING",
+    "TOKEN_UNKNOWN",
+    "TOKEN_EXPIRED",
+    "TOKEN_REVOKED",
+    "ROLE_NOT_GRANTED",
+    "BRAND_NOT_GRANTED",
+];
+
+/// Denials since the start, and since the last minute began.
 #[derive(Debug, Default)]
 pub(super) struct Denials {
+    by_reason: [AtomicU64; REASONS.len()],
     strangers: AtomicU64,
     /// Apart from strangers, who can make as many denials as they like.
     tokens: AtomicU64,
 }
 
 impl Denials {
+    /// Denials since the start, by reason.
+    pub fn by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        REASONS.into_iter().zip(self.by_reason.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
+
     /// Counts a denial, and says whether it gets a row.
-    pub fn has_room(&self, has_token: bool) -> bool {
+    pub fn has_room(&self, reason: &str, has_token: bool) -> bool {
+        let counts = REASONS.iter().zip(&self.by_reason);
+        for (_, count) in counts.filter(|(it, _)| **it == reason) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
         let count = if has_token { &self.tokens } else { &self.strangers };
         count.fetch_add(1, Ordering::Relaxed) < caps::AUDITED_DENIALS
     }
@@ -38,7 +59,9 @@ mod tests {
     #[test]
     fn a_flood_is_counted_and_strangers_hide_nobody() {
         let denials = Denials::default();
-        let rows = |count, has_token| (0..count).filter(|_| denials.has_room(has_token)).count();
+        let rows = |count, has_token| {
+            (0..count).filter(|_| denials.has_room("TOKEN_UNKNOWN", has_token)).count()
+        };
         let room = usize::try_from(caps::AUDITED_DENIALS).unwrap();
         assert_eq!(rows(room, false), room);
         assert_eq!(rows(1_000, false), 0);
@@ -48,5 +71,7 @@ mod tests {
         assert_eq!(denials.begin_anew(), None);
         assert_eq!(rows(room + 1, true), room);
         assert_eq!(denials.begin_anew(), Some(LeftOut { of_strangers: 0, of_tokens: 1 }));
+        let counted = denials.by_reason().find(|(reason, _)| *reason == "TOKEN_UNKNOWN");
+        assert_eq!(counted.map(|(_, count)| count), Some(2 * caps::AUDITED_DENIALS + 1_003));
     }
 }

@@ -12,7 +12,10 @@ use std::{
     io::{self, Write},
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use jiff::Timestamp;
@@ -36,6 +39,7 @@ pub struct Audit {
     /// Rows are written one after the other.
     turn: Mutex<()>,
     denials: Denials,
+    failures: AtomicU64,
 }
 
 /// A row as it is written.
@@ -50,7 +54,13 @@ impl Audit {
     /// The log in this folder.
     #[must_use]
     pub fn new(folder: &Path, clock: Clock) -> Self {
-        Self { path: folder.join(FILE), clock, turn: Mutex::new(()), denials: Denials::default() }
+        Self {
+            path: folder.join(FILE),
+            clock,
+            turn: Mutex::new(()),
+            denials: Denials::default(),
+            failures: AtomicU64::new(0),
+        }
     }
 
     /// Writes a row. It survives the end of this process, though not a power cut.
@@ -58,7 +68,7 @@ impl Audit {
     /// # Errors
     /// The row is not in the log: what it speaks of must not happen.
     pub fn record(&self, row: &Row) -> io::Result<()> {
-        self.append(row).map(drop)
+        self.counted(self.append(row)).map(drop)
     }
 
     /// Writes a row and syncs it.
@@ -66,7 +76,7 @@ impl Audit {
     /// # Errors
     /// The row may not be in the log.
     pub fn record_durably(&self, row: &Row) -> io::Result<()> {
-        self.append(row)?.sync_data()
+        self.counted(self.append(row).and_then(|file| file.sync_data()))
     }
 
     /// Writes a row about a denial, unless there have been very many lately:
@@ -75,7 +85,7 @@ impl Audit {
     /// # Errors
     /// The row is not in the log.
     pub fn denied(&self, denial: Denial) -> io::Result<()> {
-        if self.denials.has_room(denial.token.is_some()) {
+        if self.denials.has_room(denial.reason, denial.token.is_some()) {
             self.record(&Row::Denied(denial))
         } else {
             Ok(())
@@ -92,6 +102,24 @@ impl Audit {
             Some(left_out) => self.record(&Row::DenialsLeftOut(left_out)),
             None => Ok(()),
         }
+    }
+
+    /// Denials since the start, by reason.
+    pub fn denials(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.denials.by_reason()
+    }
+
+    /// Rows since the start that could not be written.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    fn counted<T>(&self, written: io::Result<T>) -> io::Result<T> {
+        if written.is_err() {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        written
     }
 
     fn append(&self, row: &Row) -> io::Result<File> {
@@ -177,5 +205,6 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink("/dev/full", &path).unwrap();
         assert!(audit.record(&row(3)).is_err());
+        assert_eq!(audit.failures(), 1);
     }
 }

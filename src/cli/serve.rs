@@ -102,6 +102,7 @@ async fn serve(settings: Settings) -> Result<(), AppError> {
     tracing::info!(folder = %settings.data.display(), "opening the store");
     let config = Config {
         listen: settings.listen,
+        http: settings.http_listen,
         tls: tls_files(&settings),
         limits: settings.limits(),
         folder: settings.data,
@@ -112,6 +113,9 @@ async fn serve(settings: Settings) -> Result<(), AppError> {
         (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
     let mut hangup = signals(SignalKind::hangup())?;
     let server = Server::start(config).await?;
+    if let Some(address) = server.http_address() {
+        tracing::info!(http = %address, "telling of health and metrics");
+    }
     tracing::info!(address = %server.address(), revision = server.revision(), "serving");
     loop {
         tokio::select! {

@@ -19,6 +19,7 @@ const SIZES: &[u64] = &[1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000,
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [u64],
+    per_unit: u64,
     /// One more than bounds: the last is for what lies above all of them.
     counts: Box<[AtomicU64]>,
     sum: AtomicU64,
@@ -29,6 +30,8 @@ pub struct Histogram {
 pub struct Distribution {
     /// Upper bounds, inclusive, ascending.
     pub bounds: &'static [u64],
+    /// How many make one of the unit that people are told in.
+    per_unit: u64,
     /// How many values fell up to each bound and above the one before; the last
     /// is for what lies above all bounds.
     pub counts: Vec<u64>,
@@ -40,18 +43,18 @@ impl Histogram {
     /// Of durations in µs.
     #[must_use]
     pub fn of_durations() -> Self {
-        Self::new(DURATIONS_US)
+        Self::new(DURATIONS_US, 1_000_000)
     }
 
     /// Of sizes of groups.
     #[must_use]
     pub fn of_sizes() -> Self {
-        Self::new(SIZES)
+        Self::new(SIZES, 1)
     }
 
-    fn new(bounds: &'static [u64]) -> Self {
+    fn new(bounds: &'static [u64], per_unit: u64) -> Self {
         let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
-        Self { bounds, counts, sum: AtomicU64::new(0) }
+        Self { bounds, per_unit, counts, sum: AtomicU64::new(0) }
     }
 
     /// Adds a value.
@@ -74,6 +77,7 @@ impl Histogram {
     pub fn read(&self) -> Distribution {
         Distribution {
             bounds: self.bounds,
+            per_unit: self.per_unit,
             counts: self.counts.iter().map(|count| count.load(Relaxed)).collect(),
             sum: self.sum.load(Relaxed),
         }
@@ -86,6 +90,13 @@ impl Distribution {
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
+
+    /// One of its values in the unit that people are told in: seconds for
+    /// durations.
+    #[must_use]
+    pub fn in_units(&self, value: u64) -> f64 {
+        value as f64 / self.per_unit as f64
+    }
 }
 
 #[cfg(test)]
@@ -94,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_value_falls_under_the_first_bound_that_holds_it() {
-        let histogram = Histogram::new(&[10, 100]);
+        let histogram = Histogram::new(&[10, 100], 1);
         for value in [0, 10, 11, 100, 101, 5_000] {
             histogram.observe(value);
         }

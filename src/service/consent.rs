@@ -109,6 +109,7 @@ impl ConsentService for Services {
         request: Request<Streaming<ImportRequest>>,
     ) -> Result<Response<Self::ImportStream>, Status> {
         let (services, chunks) = (self.clone(), self.admit_stream(request)?);
+        self.tally.import();
         let acknowledged = supervised(caps::IMPORT_AHEAD, chunks.interruption(), |answers| {
             services.run_import(chunks, answers)
         });

@@ -16,6 +16,7 @@ mod filter;
 mod gate;
 mod history;
 mod interruption;
+mod measures;
 mod moment;
 mod question;
 mod reach;
@@ -32,7 +33,7 @@ mod tokens;
 mod totals;
 mod watch;
 
-pub use self::{streams::Streams, tally::Tally};
+pub use self::{measures::PlanesMemory, streams::Streams, tally::Tally};
 
 use std::sync::Arc;
 
@@ -68,6 +69,8 @@ pub struct Services {
     pub streams: Arc<Streams>,
     /// What they have answered.
     pub tally: Arc<Tally>,
+    /// The memory of all planes, as it was measured last.
+    pub planes_memory: Arc<PlanesMemory>,
     /// Room for batches being filtered and for answers that wait, in KiB.
     pub room: Arc<Semaphore>,
     /// Room for counts.

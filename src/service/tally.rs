@@ -1,4 +1,4 @@
-//! What the server has answered since its start: a few relaxed additions a
+//! What the server has been asked and has answered since its start: a few relaxed additions a
 //! batch, none a recipient (A6).
 
 use std::{
@@ -13,11 +13,12 @@ use crate::{
 /// One more than the greatest code of a refused batch: the size of a table.
 const CODES: usize = BatchErrorCode::ScopeGone as usize + 1;
 
-/// Counts of all filter streams together.
+/// Counts of all filter streams together, and of imports.
 #[derive(Debug)]
 pub struct Tally {
     recipients: AtomicU64,
     batches: AtomicU64,
+    imports: AtomicU64,
     /// By the reason's number; those who were refused without one at zero.
     verdicts: [AtomicU64; Reason::TABLE],
     /// By the code.
@@ -30,6 +31,7 @@ impl Default for Tally {
         Self {
             recipients: AtomicU64::new(0),
             batches: AtomicU64::new(0),
+            imports: AtomicU64::new(0),
             verdicts: Default::default(),
             refused: Default::default(),
             durations: Histogram::of_durations(),
@@ -64,6 +66,17 @@ impl Tally {
         if let Some(count) = self.refused.get(code as usize) {
             count.fetch_add(1, Relaxed);
         }
+    }
+
+    /// Counts an import that begins.
+    pub(super) fn import(&self) {
+        self.imports.fetch_add(1, Relaxed);
+    }
+
+    /// Imports begun.
+    #[must_use]
+    pub fn imports(&self) -> u64 {
+        self.imports.load(Relaxed)
     }
 
     /// Recipients answered.

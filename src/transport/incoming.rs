@@ -5,7 +5,7 @@ use std::{fmt, io, net::SocketAddr, sync::Arc};
 
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc},
+    sync::mpsc,
     task::JoinSet,
     time::{Instant, sleep, timeout_at},
 };
@@ -14,9 +14,10 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
     connection::{Carrier, Connection},
-    places::{Full, Place, Places},
+    connections::Connections,
+    places::{Full, Place},
     tls::Tls,
-    traffic::{Totals, Traffic},
+    traffic::Traffic,
 };
 use crate::caps::{self, Limits};
 
@@ -27,29 +28,30 @@ const READY: usize = 64;
 pub(super) type Incoming = ReceiverStream<io::Result<Connection>>;
 
 /// Accepts connections until the stream that it returns is dropped.
-pub(super) fn accept(listener: TcpListener, tls: Option<Arc<Tls>>, limits: Limits) -> Incoming {
-    let (ready, connections) = mpsc::channel(READY);
+pub(super) fn accept(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    limits: Limits,
+    connections: Arc<Connections>,
+) -> Incoming {
+    let (ready, incoming) = mpsc::channel(READY);
     let acceptor = Acceptor {
         listener,
         tls,
-        places: Places::new(limits.connections, limits.peer_connections),
-        handshakes: Arc::new(Semaphore::new(limits.handshakes)),
-        totals: Arc::default(),
+        connections,
         limits,
         ready,
         greeting: JoinSet::new(),
         refused: Refused::default(),
     };
     tokio::spawn(acceptor.run());
-    ReceiverStream::new(connections)
+    ReceiverStream::new(incoming)
 }
 
 struct Acceptor {
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
-    places: Arc<Places>,
-    handshakes: Arc<Semaphore>,
-    totals: Arc<Totals>,
+    connections: Arc<Connections>,
     limits: Limits,
     ready: mpsc::Sender<io::Result<Connection>>,
     /// Connections on their way to be served; they end with the listener.
@@ -64,20 +66,20 @@ impl Acceptor {
                 () = self.ready.closed() => return,
                 Some(greeted) = self.greeting.join_next() => {
                     if let Ok(Err(refusal)) = greeted {
-                        self.refused.count(&refusal);
+                        self.refuse(&refusal);
                     }
                 }
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, address)) => {
                         if let Err(refusal) = self.greet(stream, address) {
-                            self.refused.count(&refusal);
+                            self.refuse(&refusal);
                         }
                     }
                     // The peer left before its turn.
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                     // Out of files or memory: the same error would come at once.
                     Err(error) => {
-                        self.refused.count(&Refusal::System(error));
+                        self.refuse(&Refusal::System(error));
                         sleep(caps::ACCEPT_PAUSE).await;
                     }
                 }
@@ -85,22 +87,27 @@ impl Acceptor {
         }
     }
 
+    fn refuse(&mut self, refusal: &Refusal) {
+        self.connections.refuse(refusal);
+        self.refused.log(refusal);
+    }
+
     /// Counts a connection, and lets it agree on TLS in a task of its own.
     fn greet(&mut self, stream: TcpStream, address: SocketAddr) -> Result<(), Refusal> {
-        let place = self.places.take(address.ip()).map_err(|full| match full {
+        let place = self.connections.places.take(address.ip()).map_err(|full| match full {
             Full::All => Refusal::Connections,
             Full::Peer => Refusal::PeerConnections(address),
         })?;
         let turn = match &self.tls {
             None => None,
             Some(tls) => {
-                let turn = Arc::clone(&self.handshakes).try_acquire_owned();
+                let turn = Arc::clone(&self.connections.handshakes).try_acquire_owned();
                 Some((tls.config(), turn.map_err(|_| Refusal::Handshakes)?))
             }
         };
         // An answer must not wait for the next one to fill a packet.
         stream.set_nodelay(true).map_err(Refusal::System)?;
-        let traffic = Traffic::new(&self.totals, &self.limits);
+        let traffic = Traffic::new(&self.connections.totals, &self.limits);
         let begin = Instant::now() + self.limits.handshake;
         let (ready, idle) = (self.ready.clone(), self.limits.stream_idle);
         let connection = move |carrier, place: Place| {
@@ -128,7 +135,7 @@ impl Acceptor {
 }
 
 /// Why a connection was refused.
-enum Refusal {
+pub(super) enum Refusal {
     Connections,
     PeerConnections(SocketAddr),
     Handshakes,
@@ -150,7 +157,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Counts refused connections; logs the first at once, and then how many there
+/// Logs refused connections: the first at once, and then how many there
 /// were, with the last one's reason: a flood must not become one of the log.
 #[derive(Default)]
 struct Refused {
@@ -159,7 +166,7 @@ struct Refused {
 }
 
 impl Refused {
-    fn count(&mut self, refusal: &Refusal) {
+    fn log(&mut self, refusal: &Refusal) {
         self.unsaid += 1;
         let now = Instant::now();
         if self.said.is_none_or(|said| now - said >= caps::REFUSALS_LOGGED) {

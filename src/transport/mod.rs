@@ -2,6 +2,7 @@
 //! limits (F14, F15, F18).
 
 mod connection;
+mod connections;
 mod files;
 mod framing;
 mod incoming;
@@ -22,6 +23,7 @@ use tonic::{
 use self::pace::PaceLayer;
 pub use self::{
     connection::Peer,
+    connections::Connections,
     pem::TlsError,
     tls::{Tls, TlsFiles},
 };
@@ -34,11 +36,11 @@ use crate::caps::{self, Limits};
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
-    mut limits: Limits,
+    limits: Limits,
+    connections: Arc<Connections>,
     routes: Routes,
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    limits.connections = files::connections(limits.connections);
     // Every option of HTTP/2 is stated: what is left out, tonic passes on as
     // "none", which removes the defaults that hyper holds for safe.
     Server::builder()
@@ -62,6 +64,6 @@ pub async fn serve(
         // sets.
         .layer(PaceLayer::new(&limits))
         .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming::accept(listener, tls, limits), stop)
+        .serve_with_incoming_shutdown(incoming::accept(listener, tls, limits, connections), stop)
         .await
 }

@@ -48,6 +48,11 @@ impl Places {
         Ok(Place { peer, places: Arc::clone(self) })
     }
 
+    /// Connections that have one now.
+    pub fn taken(&self) -> usize {
+        self.counts().all
+    }
+
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -81,6 +81,12 @@ impl Tls {
         Arc::clone(&self.current.load().config)
     }
 
+    /// When the first certificate of the chain in use expires, in ms.
+    #[must_use]
+    pub fn expires(&self) -> i64 {
+        self.current.load().validity.ends
+    }
+
     /// Looks at the files again and says in the log what became of it. A file
     /// that is wrong changes nothing. `always` takes the files even if they are
     /// as they were.

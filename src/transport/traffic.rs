@@ -23,6 +23,18 @@ pub(super) struct Totals {
     unread: AtomicUsize,
 }
 
+impl Totals {
+    /// Bytes of unfinished requests.
+    pub fn received(&self) -> usize {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of answers that are not read yet.
+    pub fn unread(&self) -> usize {
+        self.unread.load(Ordering::Relaxed)
+    }
+}
+
 /// One connection's.
 pub(super) struct Traffic {
     totals: Arc<Totals>,

@@ -52,6 +52,12 @@ impl Doubts {
         });
     }
 
+    /// How many scopes are in doubt now.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.load().scopes.len()
+    }
+
     /// Begins an answer: ask before the view is loaded.
     #[must_use]
     pub fn begin(&self) -> Since {

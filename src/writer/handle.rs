@@ -378,6 +378,13 @@ impl WriterHandle {
         self.limits.queued_changes.saturating_sub(self.room.available_permits()) as u64
     }
 
+    /// Bytes of memory that the process may still take; `None` where nothing
+    /// is bounded.
+    #[must_use]
+    pub fn memory_left(&self) -> Option<u64> {
+        self.memory.left()
+    }
+
     /// Changes that may wait.
     #[must_use]
     pub fn queue_capacity(&self) -> u64 {

@@ -19,6 +19,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "caps",
             "clock",
             "ending",
+            "health",
+            "http",
             "reader",
             "recovery",
             "service",
@@ -39,6 +41,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("engine", &["domain"]),
     ("store", &["domain", "metrics"]),
     ("memory", &[]),
+    // Only gRPC's own health service, and what it is told.
+    ("health", &[]),
+    ("http", &["caps", "health", "memory", "metrics", "service", "transport"]),
     // What counts and how it is told; those who count import it.
     ("metrics", &[]),
     ("writer", &["caps", "clock", "domain", "ending", "engine", "memory", "metrics", "store"]),

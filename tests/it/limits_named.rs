@@ -58,6 +58,8 @@ const NOT_DRIVEN: &[(&str, &str)] = &[
     ("TRANSPORT_MIB_CHOICE", "at its edges in the unit tests of config"),
     ("DRAIN_CHOICE", "at its edges in the unit tests of config"),
     ("CONFIG_FILE_BYTES", "at its edge in the unit tests of config"),
+    ("HTTP_TIME", "ten seconds of a peer that does not read"),
+    ("PLANES_MEASURED", "a period, and no cap"),
     ("MEMORY_RESERVE", "tests/faults/memory.rs meets it"),
     ("MEMORY_GIVEN_BACK", "a period, and no cap"),
     ("REPLAYED_ERASURES", "more than it go into the next task: restore/marks.rs replays hundreds"),

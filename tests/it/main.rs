@@ -8,6 +8,7 @@
     reason = "tests say what they expect by failing, and so do their helpers"
 )]
 
+mod alerts;
 mod audit;
 mod backup;
 mod bad_events;
@@ -27,6 +28,7 @@ mod fuzzing;
 mod golden;
 mod history;
 mod hostile;
+mod http;
 mod http2_abuse;
 mod import_files;
 mod imports;
@@ -37,6 +39,7 @@ mod limits;
 mod limits_named;
 mod linear;
 mod linear_model;
+mod metrics;
 mod model;
 mod no_address;
 mod orders;

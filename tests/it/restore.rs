@@ -21,6 +21,7 @@ use tonic_types::StatusExt;
 use self::story::{after, apply_policy, before, number, policy, revision, verdicts};
 use crate::{
     backup::{back_up, command, error, restored, text},
+    http,
     support::{HOUR, START, TestServer, options, phone, scope, verified},
 };
 
@@ -91,6 +92,8 @@ async fn assert_serves_nothing(server: &TestServer) {
     assert_eq!(health(server, "sendgate.v1.FilterService").await, ServingStatus::NotServing);
     assert_eq!(health(server, "").await, ServingStatus::NotServing);
     assert_eq!(health(server, "sendgate.v1.ConsentService").await, ServingStatus::Serving);
+    let (is_ready, body) = http::get(server.http(), "/readyz").await;
+    assert!(!is_ready && body.contains("sendgate restore accept"), "{body}");
 }
 
 async fn health(server: &TestServer, service: &str) -> ServingStatus {
@@ -200,6 +203,7 @@ async fn a_restored_store_answers_as_the_original_once_all_is_replayed() {
         answer.expect(call);
     }
     assert_eq!(health(&it.copy, "sendgate.v1.FilterService").await, ServingStatus::Serving);
+    assert!(http::get(it.copy.http(), "/readyz").await.0);
     let twice = command(&it.copy, &["restore", "accept", "--accept-lost-since", "900"]).await;
     assert!(error(&twice).contains("no decision is due"));
 

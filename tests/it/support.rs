@@ -116,6 +116,11 @@ impl TestServer {
         self.server.as_ref().unwrap().address()
     }
 
+    /// Where it tells of health and metrics.
+    pub fn http(&self) -> SocketAddr {
+        self.server.as_ref().unwrap().http_address().unwrap()
+    }
+
     /// Where it listens, as a client wants it.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address())
@@ -131,6 +136,7 @@ async fn serve(folder: &Path, clock: &Arc<AtomicI64>, limits: &Limits) -> (Serve
     let config = Config {
         folder: folder.to_owned(),
         listen: "127.0.0.1:0".parse().unwrap(),
+        http: Some("127.0.0.1:0".parse().unwrap()),
         tls: None,
         limits: limits.clone(),
         clock: Clock::Manual(Arc::clone(clock)),

@@ -119,6 +119,7 @@ async fn open(
     let config = Config {
         folder: folder.join("data"),
         listen: "127.0.0.1:0".parse().unwrap(),
+        http: None,
         tls: Some(tls),
         limits,
         clock: Clock::Manual(Arc::clone(clock)),

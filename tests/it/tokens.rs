@@ -226,6 +226,7 @@ async fn a_server_does_not_start_on_a_file_of_tokens_that_it_cannot_trust() {
         let config = Config {
             folder: guarded.server.folder.path().to_owned(),
             listen: "127.0.0.1:0".parse().unwrap(),
+            http: None,
             tls: None,
             limits: Limits::default(),
             clock: Clock::System,
