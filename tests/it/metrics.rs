@@ -170,9 +170,9 @@ async fn promtool_finds_nothing_wrong_with_the_page() {
     let output = promtool(&["check", "metrics"], &page);
     assert_eq!(output, "", "promtool check metrics");
     // And it would.
-    let wrong =
-        page.replace("# TYPE sendgate_batches_total counter", "# TYPE sendgate_bat counter");
-    assert_ne!(promtool(&["check", "metrics"], &wrong), "");
+    for (right, wrong) in [("sendgate_batches_total", "sendgate_batches"), ("# HELP", "HELP")] {
+        assert_ne!(promtool(&["check", "metrics"], &page.replace(right, wrong)), "", "{wrong}");
+    }
 }
 
 /// What promtool says against this; of what it takes to be right, nothing.
