@@ -206,6 +206,29 @@ def test_a_feed_that_breaks_is_taken_up_after_what_was_yielded(fake: Fake) -> No
     assert [request.after.revision for request in fake.requests] == [0, 6, 8]
 
 
+def test_a_consent_that_ends_may_suppress(client: Client) -> None:
+    number = "+905370000020"
+    grant(client, number)
+    check: dict[str, Any] = {"brand": BRAND, "scope": SMS}
+    start = client.check(number, **check)
+    assert start.permitted
+    ended = datetime.now(timezone.utc) - timedelta(minutes=1)
+    short = Consent(
+        brand=BRAND,
+        contact=Contact(number),
+        status="granted",
+        channel=SMS.channel,
+        purpose=SMS.purpose,
+        recipient_type="individual",
+        time=ended - timedelta(minutes=1),
+        valid_until=ended,
+    )
+    client.record([short])
+    assert client.check(number, **check).reason is Reason.EXPIRED
+    (changes,) = client.watch(BRAND, after=start.revision, until_now=True)
+    assert [one.may_suppress for one in changes.changes] == [True]
+
+
 def test_what_is_not_known_may_suppress(fake: Fake) -> None:
     response = feed(9, 1, 2, 3, 4)
     response.records[0].consent.status = types_pb2.CONSENT_STATUS_GRANTED

@@ -38,7 +38,12 @@ class Change:
         """Whether somebody who was permitted may be refused from here on. Only
         what is known not to do so is taken for harmless."""
         if self.event == "consent":
-            return bool(self.record.consent.status != types_pb2.CONSENT_STATUS_GRANTED)
+            event = self.record.consent
+            # A newer consent that ends takes the place of one that does not.
+            return bool(
+                event.status != types_pb2.CONSENT_STATUS_GRANTED
+                or event.HasField("valid_until_ms")
+            )
         return self.event not in ("lift", "redaction")
 
 
