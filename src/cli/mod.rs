@@ -8,7 +8,7 @@ pub mod backup;
 mod check;
 mod completions;
 pub mod config;
-mod connect;
+pub mod connect;
 mod entry;
 mod explain;
 mod export;
