@@ -33,6 +33,12 @@ pub struct Args {
 }
 
 impl Args {
+    /// The URL of the server.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     /// Connects.
     ///
     /// # Errors

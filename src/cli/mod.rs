@@ -32,6 +32,7 @@ pub mod serve;
 mod stats;
 mod suppress;
 mod token;
+mod top;
 pub mod verify;
 mod watch;
 
@@ -130,6 +131,8 @@ enum Question {
     Reach(reach::Args),
     /// Show what the server holds and does
     Stats(stats::Args),
+    /// Show throughput, verdicts, latencies and memory, live
+    Top(top::Args),
     /// Create, list and revoke the tokens that callers show
     #[command(subcommand)]
     Token(token::Command),
@@ -199,6 +202,7 @@ fn ask(server: &connect::Args, question: Question) -> Result<ExitCode, Failure> 
             Question::Object(args) => right::object(&client, args).await,
             Question::Reach(args) => reach::run(&client, args).await,
             Question::Stats(args) => stats::run(&client, &args).await,
+            Question::Top(args) => top::run(&client, server.endpoint(), &args).await,
             Question::Token(command) => token::run(&client, command).await,
             Question::Backup(args) => backup::run(&client, args).await,
             Question::AcceptRestore(args) => restore::accept(&client, args).await,

@@ -68,6 +68,7 @@ mod tokens;
 mod tokens_cli;
 mod tokens_streams;
 mod tokens_table;
+mod top;
 mod unsafe_code;
 mod watch;
 mod watch_on;
