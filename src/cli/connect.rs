@@ -19,17 +19,17 @@ pub struct Args {
     tls_ca: Option<PathBuf>,
     /// This client's certificate in PEM form, for servers that ask for one
     #[arg(long, global = true, value_name = "FILE", env = "SENDGATE_CLIENT_CERT")]
-    tls_cert: Option<PathBuf>,
+    client_cert: Option<PathBuf>,
     /// The certificate's private key in PEM form
     #[arg(long, global = true, value_name = "FILE", env = "SENDGATE_CLIENT_KEY")]
-    tls_key: Option<PathBuf>,
+    client_key: Option<PathBuf>,
     /// File with the token to show; nobody else may read it. Without it,
     /// SENDGATE_TOKEN holds the token, if one is needed
     #[arg(long, global = true, value_name = "FILE", env = "SENDGATE_TOKEN_FILE")]
     token_file: Option<PathBuf>,
     /// Show the token over plain http:// to another machine
     #[arg(long, global = true)]
-    insecure: bool,
+    plaintext_token: bool,
 }
 
 impl Args {
@@ -45,18 +45,20 @@ impl Args {
     /// A file cannot be read or may be read by others, nobody answers, they are
     /// not trusted, or others could read the token on the way.
     pub async fn connect(&self) -> Result<Client, Failure> {
-        let identity = match (&self.tls_cert, &self.tls_key) {
+        let identity = match (&self.client_cert, &self.client_key) {
             (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
             (None, None) => None,
-            _ => return Err(Failure::usage("--tls-cert and --tls-key go together")),
+            _ => return Err(Failure::usage("--client-cert and --client-key go together")),
         };
         let authorities = self.tls_ca.as_deref().map(read).transpose()?;
         let tls = ClientTls { authorities, identity };
         let token = token::shown(self.token_file.as_deref())?;
         let client = Client::connect_with(&self.endpoint, &tls).await?;
-        let client = if self.insecure { client.insecure() } else { client };
+        let client = if self.plaintext_token { client.insecure() } else { client };
         client.with_token(token.as_ref()).map_err(|error| {
-            Failure::usage(format!("{error}, or say --insecure if the network is yours alone"))
+            Failure::usage(format!(
+                "{error}, or say --plaintext-token if the network is yours alone"
+            ))
         })
     }
 }

@@ -365,7 +365,7 @@ async fn the_command_line_speaks_mutual_tls_and_the_audit_log_knows_the_peer() {
     let anonymous = run(&history, b"");
     assert!(matches!(anonymous.status.code(), Some(1 | 3)), "{anonymous:?}");
     let identity: [&OsStr; 4] =
-        ["--tls-cert".as_ref(), certificate.as_ref(), "--tls-key".as_ref(), key.as_ref()];
+        ["--client-cert".as_ref(), certificate.as_ref(), "--client-key".as_ref(), key.as_ref()];
     let known = run(&[history.as_slice(), &identity].concat(), b"");
     assert!(known.status.success(), "{known:?}");
     let half = run(&[history.as_slice(), &identity[..2]].concat(), b"");

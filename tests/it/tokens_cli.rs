@@ -204,7 +204,7 @@ fn a_token_is_not_sent_in_clear_to_another_machine_unless_that_is_said() {
     assert!(err.contains("a token goes over TLS or loopback only; use https://"), "{err}");
     let log = fs::read_to_string(shell.data().join("audit.jsonl")).unwrap();
     assert!(!log.contains("denied"), "no call was made: {log}");
-    assert_eq!(shell.run(Some(&boss), &["stats", "--insecure"]).0, 0);
+    assert_eq!(shell.run(Some(&boss), &["stats", "--plaintext-token"]).0, 0);
     // Without a token there is nothing to hide, and nothing to be had.
     let (code, _, err) = shell.run(None, &["stats"]);
     assert_eq!(code, 1);
