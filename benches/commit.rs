@@ -79,7 +79,7 @@ fn commit(criterion: &mut Criterion) {
         });
     }
     group.finish();
-    writer.stop().unwrap();
+    writer.stop(Arc::default()).unwrap();
 }
 
 criterion_group!(benches, commit);

@@ -1,11 +1,22 @@
 //! The server put together: books, writer, services, listener, and their end.
 
-use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    path::PathBuf,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, oneshot, watch},
     task::{JoinHandle, JoinSet},
+    time::{Instant, sleep, sleep_until},
 };
 
 use crate::{
@@ -21,7 +32,7 @@ use crate::{
     store::StoreError,
     tokens::{Tokens, TokensError},
     transport::{self, Connections, Tls, TlsError, TlsFiles},
-    writer::{self, Published, Writer},
+    writer::{self, Published, Writer, WriterHandle},
 };
 
 /// What a server needs to know.
@@ -122,6 +133,7 @@ pub struct Server {
     ended: watch::Receiver<bool>,
     transport: JoinHandle<Result<(), tonic::transport::Error>>,
     writer: Writer,
+    pinging: WriterHandle,
     health: Arc<Health>,
     drain: Duration,
 }
@@ -253,6 +265,7 @@ impl Server {
             ticking,
             ended,
             transport,
+            pinging: writer.handle(),
             writer,
             health,
             drain,
@@ -294,41 +307,88 @@ impl Server {
         }
     }
 
+    /// The revision of what it serves now.
+    #[must_use]
+    pub fn current_revision(&self) -> u64 {
+        self.heads.published.load().revision
+    }
+
+    /// Returns once the writer has answered, or after its first error.
+    ///
+    /// # Errors
+    /// The writer is full of work, or has ended.
+    pub async fn ping_writer(&self) -> Result<(), AppError> {
+        self.pinging.ping().await.map_err(|_| AppError::Writer)
+    }
+
     /// Says that it is not serving, lets open streams end, writes a checkpoint,
-    /// and ends.
+    /// and ends, all within the deadline.
     ///
     /// # Errors
     /// The writer had failed, or another part: [`AppError::Writer`] and
     /// [`AppError::Part`].
-    pub async fn stop(mut self) -> Result<(), AppError> {
+    pub async fn stop(self) -> Result<(), AppError> {
+        self.stop_or_hurry(std::future::pending()).await
+    }
+
+    /// As [`stop`](Self::stop). Once `hurry` is there, it waits for no stream
+    /// and leaves the checkpoint as it is: what was acknowledged is in the
+    /// ledger (A2), and the next start takes longer.
+    ///
+    /// # Errors
+    /// As for [`stop`](Self::stop).
+    pub async fn stop_or_hurry(mut self, hurry: impl Future<Output = ()>) -> Result<(), AppError> {
+        let deadline = Instant::now() + self.drain;
         let failed = *self.writer.ended().borrow() || *self.ended.borrow();
         // To its end: what still said that filters serve would come after this.
         self.ticking.shutdown().await;
+        drop(self.pinging);
         self.health.fail(Check::Running).await;
         if *self.writer.ended().borrow() {
             self.health.fail(Check::Writer).await;
         }
+        // After a failure there is nothing to wait for (A10).
+        let mut is_hurried = failed;
+        let mut hurry = pin!(hurry);
         // Streams that would go on for ever end now.
         self.stopping.send_replace(true);
         // An error means that the transport has ended already.
         let _ = self.stop.send(());
         let mut transport = self.transport;
-        // After a failed write there is nothing to wait for (A10).
-        if !failed && tokio::time::timeout(self.drain, &mut transport).await.is_err() {
-            // What clients still keep open ends now, and the audit log is told.
-            self.cutting.send_replace(true);
-            drop(tokio::time::timeout(caps::CUT, &mut transport).await);
+        if !is_hurried {
+            // Half of the time is for the streams, the other for the checkpoint.
+            let is_cut = tokio::select! {
+                _ = &mut transport => false,
+                () = sleep(self.drain / 2) => true,
+                () = &mut hurry => {
+                    is_hurried = true;
+                    true
+                }
+            };
+            if is_cut {
+                // What clients still keep open ends now, between two batches, and
+                // the audit log is told.
+                self.cutting.send_replace(true);
+                drop(tokio::time::timeout(caps::CUT, &mut transport).await);
+            }
         }
         transport.abort();
-        let writer = self.writer;
+        let flag = Arc::new(AtomicBool::new(is_hurried));
+        let (writer, heads, hurried) = (self.writer, self.heads, Arc::clone(&flag));
         // Joining a thread waits; not on a thread that serves others.
-        let heads = self.heads;
-        let stopped = tokio::task::spawn_blocking(move || {
-            let stopped = writer.stop();
+        let mut stopping = tokio::task::spawn_blocking(move || {
+            let stopped = writer.stop(hurried);
             heads.record_or_log("stop");
             stopped
         });
-        let stopped = stopped.await;
+        let stopped = loop {
+            tokio::select! {
+                stopped = &mut stopping => break stopped,
+                () = &mut hurry, if !is_hurried => is_hurried = true,
+                () = sleep_until(deadline), if !is_hurried => is_hurried = true,
+            }
+            flag.store(true, Ordering::Relaxed);
+        };
         if let Some((_, http)) = self.http {
             http.stop().await;
         }

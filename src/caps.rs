@@ -190,7 +190,7 @@ pub const HTTP_HEADER_BYTES: usize = 16 << 10;
 pub const HTTP_TIME: Duration = Duration::from_secs(10);
 /// How long the memory of all planes is not measured again for a scrape.
 pub const PLANES_MEASURED: Duration = Duration::from_secs(60);
-/// Time for open streams to end after the server was asked to stop.
+/// Time for a stop: half of it for open streams to end, the rest for a checkpoint.
 pub const DRAIN: Duration = Duration::from_secs(10);
 /// Time for those that were cut off then to be told of in the audit log.
 pub const CUT: Duration = Duration::from_secs(1);

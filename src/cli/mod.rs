@@ -31,6 +31,7 @@ mod rights;
 pub mod serve;
 mod stats;
 mod suppress;
+mod systemd;
 mod token;
 mod top;
 pub mod verify;

@@ -5,9 +5,10 @@ use std::{io::IsTerminal, net::SocketAddr, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::{Failure, config};
+use super::{Failure, config, systemd};
 use crate::{
     app::{AppError, Config, Server},
+    caps,
     clock::Clock,
     config::{Flags, LogFormat, Problem, Settings},
     tokens::Tokens,
@@ -35,6 +36,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         .build()
         .map_err(|error| Failure::failed(format!("the system gives no threads: {error}")))?;
     let ended = runtime.block_on(serve(settings));
+    // What still counts or reads for callers who are gone is not waited for.
+    runtime.shutdown_timeout(caps::CUT);
     ended.map(|()| ExitCode::SUCCESS).map_err(|error| Failure::failed(error.to_string()))
 }
 
@@ -108,28 +111,46 @@ async fn serve(settings: Settings) -> Result<(), AppError> {
         folder: settings.data,
         clock: Clock::System,
     };
+    let deadline = config.limits.drain;
+    // Until it serves, a signal ends the process as it always would: a store that
+    // is being opened takes no harm, and its opening may take minutes.
+    let server = tokio::select! {
+        started = Server::start(config) => started?,
+        never = systemd::opening() => match never {},
+    };
     let signals = |kind| signal(kind).map_err(|error| AppError::Start(error.to_string()));
     let (mut terminate, mut interrupt) =
         (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
     let mut hangup = signals(SignalKind::hangup())?;
-    let server = Server::start(config).await?;
     if let Some(address) = server.http_address() {
         tracing::info!(http = %address, "telling of health and metrics");
     }
     tracing::info!(address = %server.address(), revision = server.revision(), "serving");
+    systemd::ready(&server);
     loop {
         tokio::select! {
             _ = hangup.recv() => {
+                systemd::reloading();
                 server.reload_certificates().await;
+                systemd::ready(&server);
                 continue;
             }
             _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
             _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
             () = server.failed() => tracing::error!("a part of the server ended: stopping"),
+            never = systemd::serving(&server) => match never {},
         }
         break;
     }
-    server.stop().await?;
+    systemd::stopping(deadline);
+    let again = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::warn!("a second signal: stopping at once");
+    };
+    server.stop_or_hurry(again).await?;
     tracing::info!("stopped");
     Ok(())
 }

@@ -67,7 +67,8 @@ pub struct Settings {
     /// "info,sendgate::writer=debug"
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_level)]
     pub log_level: String,
-    /// Seconds that a stop may take before open streams are cut off, 1 to 3600
+    /// Seconds that a stop may take: half for open streams, the rest for a checkpoint,
+    /// 1 to 3600
     #[arg(
         long,
         value_name = "SECONDS",

@@ -152,6 +152,12 @@ impl Store {
         &self.syncs
     }
 
+    /// Tells what merges files in the background to end; a purge then fails. Of
+    /// use only before the store is closed.
+    pub fn end_background_work(&self) {
+        self.database.cancel_all_background_work(false);
+    }
+
     pub(super) fn head(&self) -> &HeadKeeper {
         &self.head
     }

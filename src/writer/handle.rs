@@ -4,6 +4,7 @@ use std::{
     io,
     sync::{
         Arc,
+        atomic::AtomicBool,
         mpsc::{SyncSender, TrySendError, sync_channel},
     },
     thread::{self, JoinHandle},
@@ -60,7 +61,10 @@ pub(super) enum Task {
     Repair(Damage, oneshot::Sender<()>),
     AcceptRestore(Loss, Reply<u64>),
     Replay(Vec<ReplayedErasure>, Search, Reply<(Committed, Search)>),
-    Stop,
+    /// Nothing but an answer.
+    Ping(Reply<()>),
+    /// The end, with a checkpoint unless this turns true.
+    Stop(Arc<AtomicBool>),
 }
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, WriteError>>;
@@ -146,21 +150,23 @@ impl Writer {
         self.ended.clone()
     }
 
-    /// Finishes what is queued, writes a checkpoint, and ends.
+    /// Finishes what is queued, writes a checkpoint, and ends. Once `is_hurried`
+    /// turns true, the checkpoint is left as it is: the next start takes longer,
+    /// and nothing else is lost.
     ///
     /// # Errors
     /// A write failed, now or before; or the writer panicked.
-    pub fn stop(mut self) -> Result<(), WriteError> {
-        self.end()
+    pub fn stop(mut self, is_hurried: Arc<AtomicBool>) -> Result<(), WriteError> {
+        self.end(is_hurried)
     }
 
-    fn end(&mut self) -> Result<(), WriteError> {
+    fn end(&mut self, is_hurried: Arc<AtomicBool>) -> Result<(), WriteError> {
         let Some(thread) = self.thread.take() else { return Ok(()) };
         // While there is a writer to answer it.
         drop(self.scrub.take());
         // A full queue means a busy writer; sending waits for room. An error
         // means that it has ended already.
-        drop(self.handle.queue.send(Task::Stop));
+        drop(self.handle.queue.send(Task::Stop(is_hurried)));
         thread.join().unwrap_or_else(|_| {
             tracing::error!("the writer panicked");
             Err(WriteError::OutcomeUnknown)
@@ -171,7 +177,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         // What went wrong is in the log; nobody is left to tell.
-        drop(self.end());
+        drop(self.end(Arc::default()));
     }
 }
 
@@ -352,6 +358,14 @@ impl WriterHandle {
     /// [`WriteError`].
     pub async fn accept_restore(&self, loss: Loss) -> Result<u64, WriteError> {
         self.ask(|reply| Task::AcceptRestore(loss, reply)).await
+    }
+
+    /// Returns once the writer has come to it: it is alive and not stuck.
+    ///
+    /// # Errors
+    /// [`WriteError`]: its queue is full, or it has ended.
+    pub async fn ping(&self) -> Result<(), WriteError> {
+        self.ask(Task::Ping).await
     }
 
     /// What the writer has done so far.

@@ -3,6 +3,7 @@
 use std::{
     sync::{
         Arc,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError},
     },
     time::{Duration, Instant},
@@ -104,7 +105,7 @@ impl Work {
                     self.keep_time(to_prepare)?;
                     continue;
                 }
-                Err(RecvTimeoutError::Disconnected) => Task::Stop,
+                Err(RecvTimeoutError::Disconnected) => Task::Stop(Arc::default()),
             };
             // Under load too: a queue that is never empty must not hold time up.
             self.keep_time(to_prepare)?;
@@ -148,11 +149,8 @@ impl Work {
                         let outcome = self.books.accept_restore(loss, &self.published);
                         answer(reply, outcome)?;
                     }
-                    Task::Stop => {
-                        self.write_checkpoint()?;
-                        self.books.store.settle()?;
-                        return Ok(());
-                    }
+                    Task::Ping(reply) => answer(reply, Ok(()))?,
+                    Task::Stop(is_hurried) => return self.end(&is_hurried),
                 }
             }
         }
@@ -309,6 +307,24 @@ impl Work {
         if !self.books.pages.is_being_written() {
             self.checkpointed(self.slices_took);
         }
+        Ok(())
+    }
+
+    /// Writes a checkpoint and settles the store, while there is time for it.
+    fn end(&mut self, is_hurried: &AtomicBool) -> Result<(), WriteError> {
+        self.begin_checkpoint();
+        while self.books.pages.is_being_written() {
+            if is_hurried.load(Ordering::Relaxed) {
+                tracing::warn!("stopping without a checkpoint: the next start reads more events");
+                break;
+            }
+            self.write_slice()?;
+        }
+        if !is_hurried.load(Ordering::Relaxed) {
+            self.books.store.settle()?;
+        }
+        // A purge that nobody waits for any more.
+        self.books.store.end_background_work();
         Ok(())
     }
 

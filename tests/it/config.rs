@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::{
     certificates::{Authority, VALID},
+    damage::edit,
     process::{Process, run_with, sendgate},
 };
 
@@ -145,4 +146,31 @@ fn the_log_is_json_where_that_is_asked_for() {
     assert_eq!(first["folder"], data.to_str().unwrap());
     let (_, _, quiet) = run(&[], &[&serve[..], &["--log-level", "error"]].concat());
     assert!(quiet.starts_with("sendgate: cannot listen on"), "{quiet}");
+}
+
+/// What is wrong with the surroundings and not with the configuration.
+#[test]
+fn a_store_of_another_format_is_refused_by_the_binary_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut server, _) = Process::serve(folder.path()).unwrap();
+    server.kill();
+    edit(folder.path(), |db| {
+        let meta = db.cf_handle("meta").unwrap();
+        db.put_cf(meta, "format", 2_u32.to_le_bytes()).unwrap();
+    });
+    let data = folder.path().to_str().unwrap();
+    let (code, _, err) = run(&[], &["serve", "--data", data, "--listen", "127.0.0.1:0"]);
+    assert!(code == 1 && err.contains("its format is 2, and this version reads"), "{err}");
+    let file = folder.path().join("file");
+    fs::write(&file, "no folder").unwrap();
+    let (code, _, err) = run(&[], &["serve", "--data", file.to_str().unwrap()]);
+    assert!(code == 1 && err.contains(file.to_str().unwrap()), "{err}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let (code, _, err) = run(&[], &["serve", "--config", "/nowhere/sendgate.toml"]);
+    assert!(code == 2 && err.contains("/nowhere/sendgate.toml: the configuration file"), "{err}");
+    let (code, _, err) = run(&[("SENDGATE_CONFIG", "/")], &["config", "check"]);
+    assert!(code == 2 && err.contains("cannot be read"), "{err}");
 }

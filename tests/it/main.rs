@@ -58,6 +58,7 @@ mod restore;
 mod retention;
 mod rights;
 mod scopes;
+mod shutdown;
 mod slow_clients;
 mod statistics;
 mod streams;

@@ -215,7 +215,7 @@ async fn a_full_queue_of_the_writer_refuses_and_loses_nothing() {
         task.outcome().await.unwrap();
     }
     assert_eq!(published.load().revision, begin + recorded);
-    writer.stop().unwrap();
+    writer.stop(Arc::default()).unwrap();
 }
 
 /// What the queue holds at least; `caps::QUEUED_TASKS` of a server.
