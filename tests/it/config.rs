@@ -174,3 +174,36 @@ fn a_file_that_cannot_be_read_is_named() {
     let (code, _, err) = run(&[("SENDGATE_CONFIG", "/")], &["config", "check"]);
     assert!(code == 2 && err.contains("cannot be read"), "{err}");
 }
+
+/// The tables of docs/operations.md are what the binary says.
+#[test]
+fn the_documentation_has_every_key_and_every_exit_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let documented = fs::read_to_string(root.join("docs/operations.md")).unwrap();
+    let mut command = sendgate();
+    command.env_remove("SENDGATE_HTTP_LISTEN").args(["config", "print"]);
+    let printed = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    let keys: Vec<String> = printed
+        .split("\n\n")
+        .map(|key| {
+            let (help, line) = key.trim_end().rsplit_once('\n').unwrap();
+            let help = help.replace("\n# ", " ").replacen("# ", "", 1);
+            let (name, value) = line.trim_start_matches('#').split_once(" = ").unwrap();
+            let default = value.strip_suffix(" # default").map(|value| format!("`{value}`"));
+            format!("| `{name}` | {} | {help} |", default.unwrap_or_default())
+        })
+        .collect();
+    assert!(keys.len() > 12);
+    for row in &keys {
+        assert!(documented.contains(row), "docs/operations.md lacks the row\n{row}");
+    }
+    let (_, section) = documented.split_once("\n## Configuration\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `")).count();
+    assert_eq!(rows, keys.len(), "a row of no key");
+    let (_, help, _) = run(&[], &["--help"]);
+    let (_, codes) = help.split_once("Exit codes:\n").unwrap();
+    for code in codes.trim_end().lines() {
+        assert!(documented.contains(code.trim()), "docs/operations.md lacks {code}");
+    }
+}

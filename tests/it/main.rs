@@ -46,6 +46,7 @@ mod model;
 mod no_address;
 mod orders;
 mod overload;
+mod packaging;
 mod policy_change;
 mod policy_load;
 #[allow(dead_code, reason = "shared with tests/faults, which need more of it")]
