@@ -101,7 +101,7 @@ fn write_bars(page: &mut String, bars: &Bars) {
         let _ = writeln!(
             page,
             "<span>{name}</span><span class=\"bar\"><i class=\"{class}\" \
-             style=\"width:{width:.1}%\"></i></span><b>{share}</b>"
+             style=\"width:{width:.1}%\"></i></span><span class=\"share\">{share}</span>"
         );
     }
     page.push_str("</div></section>\n");
