@@ -48,7 +48,7 @@ impl Services {
         page.value(&names::PLANES_MEMORY, self.planes_memory.of(&view));
         page.value(&names::HIDDEN_SCOPES, self.published.doubts().count());
         page.value(&names::TOKENS, self.tokens.list().len());
-        let denials = self.audit.denials().map(|(reason, count)| ([reason], count));
+        let denials = self.audit.denials().map(|(reason, count)| ([reason.to_lowercase()], count));
         page.values(&names::DENIALS, denials);
         page.value(&names::AUDIT_FAILURES, self.audit.failures());
     }

@@ -67,3 +67,36 @@ impl Connections {
         count.fetch_add(1, Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_counts_under_its_reason() {
+        let connections = Connections::within(&Limits::default());
+        let peer = "127.0.0.1:1".parse().unwrap();
+        let refusals = [
+            Refusal::Connections,
+            Refusal::PeerConnections(peer),
+            Refusal::Handshakes,
+            Refusal::Handshake(peer, String::new()),
+            Refusal::System(std::io::Error::other("no files")),
+        ];
+        for (at, refusal) in refusals.iter().enumerate() {
+            (0..=at).for_each(|_| connections.refuse(refusal));
+        }
+        let counts: Vec<u64> = connections.refused().map(|(_, count)| count).collect();
+        assert_eq!(counts, [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn who_agrees_on_tls_is_not_being_served_yet() {
+        let connections = Connections::within(&Limits::default());
+        let address = "127.0.0.1".parse().unwrap();
+        let _places: Vec<_> = (0..3).map(|_| connections.places.take(address).ok()).collect();
+        let _turn = connections.handshakes.try_acquire().unwrap();
+        let states: Vec<_> = connections.by_state().collect();
+        assert_eq!(states, [("handshake", 1), ("serving", 2)]);
+    }
+}

@@ -144,7 +144,8 @@ async fn while_streams_drain_it_lives_and_is_not_ready_and_watchers_hear_of_it()
     let mut asking = Asking::open(&server, options).await;
     asking.ask(phones(1, &[905_321_234_567])).await;
     let stopping = tokio::spawn(async move { server.stop().await });
-    let next = watching.message().await.unwrap().unwrap().status();
+    let next = tokio::time::timeout(Duration::from_secs(60), watching.message()).await;
+    let next = next.expect("watchers hear nothing").unwrap().unwrap().status();
     assert_eq!(next, ServingStatus::NotServing);
     let (is_ready, body) = get(address, "/readyz").await;
     assert_eq!((is_ready, body.as_str()), (false, "the server is stopping\n"));

@@ -104,7 +104,7 @@ async fn what_happens_is_counted() {
         ("sendgate_hidden_scopes", 0.0),
         ("sendgate_connections{state=\"serving\"}", 1.0),
         ("sendgate_tokens", 0.0),
-        ("sendgate_denials_total{reason=\"TOKEN_MISSING\"}", 0.0),
+        ("sendgate_denials_total{reason=\"token_missing\"}", 0.0),
     ];
     for (name, value) in expected {
         assert_eq!(now.get(name), value, "{name}");
@@ -132,7 +132,7 @@ async fn what_happens_is_counted() {
     server.admin().create_token(token).await.unwrap();
     server.admin().checkpoint(CheckpointRequest {}).await.unwrap_err();
     let denied = Samples::of(&server).await;
-    assert_eq!(denied.get("sendgate_denials_total{reason=\"TOKEN_MISSING\"}"), 1.0);
+    assert_eq!(denied.get("sendgate_denials_total{reason=\"token_missing\"}"), 1.0);
     assert_eq!(denied.get("sendgate_tokens"), 1.0);
 }
 
