@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rustc = Command::new(env::var("RUSTC")?).arg("--version").output()?;
     let version = String::from_utf8(rustc.stdout)?;
     let version = version.split_whitespace().nth(1).ok_or("rustc does not say its version")?;
-    println!("cargo:rustc-env=SENDGATE_RUSTC={version}");
+    println!("cargo:rustc-env=RUSTC_VERSION={version}");
     let descriptors = protox::compile(PROTOS, ["proto"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?).join("sendgate.v1.bin");
     fs::write(out, descriptors.encode_to_vec())?;

@@ -237,8 +237,8 @@ fn marks(marks: &[ErasureMark]) -> String {
 
 fn names(names: &[NumberedName]) -> String {
     let said = |named: &NumberedName| match &named.name {
-        Some(Name::Brand(name)) => Some(format!("brand:{}:{name}", named.number)),
-        Some(Name::Channel(name)) => Some(format!("channel:{}:{name}", named.number)),
+        Some(Name::OfBrand(name)) => Some(format!("brand:{}:{name}", named.number)),
+        Some(Name::OfChannel(name)) => Some(format!("channel:{}:{name}", named.number)),
         None => None,
     };
     names.iter().filter_map(said).collect::<Vec<String>>().join(" ")

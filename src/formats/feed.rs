@@ -261,8 +261,8 @@ fn numbered(text: &str) -> Option<NumberedName> {
     let mut parts = text.splitn(3, ':');
     let (class, number, name) = (parts.next()?, parts.next()?, parts.next()?.to_owned());
     let name = match class {
-        "brand" => Name::Brand(name),
-        "channel" => Name::Channel(name),
+        "brand" => Name::OfBrand(name),
+        "channel" => Name::OfChannel(name),
         _ => return None,
     };
     Some(NumberedName { number: number.parse().ok()?, name: Some(name) })

@@ -68,7 +68,7 @@ impl Seen {
     }
 
     fn process(&self, page: &mut Page) {
-        let build = [env!("CARGO_PKG_VERSION"), env!("SENDGATE_RUSTC")];
+        let build = [env!("CARGO_PKG_VERSION"), env!("RUSTC_VERSION")];
         page.values(&names::BUILD, [(build, 1)]);
         page.value(&names::START, seconds(self.started));
         if let Some(bytes) = memory::resident() {

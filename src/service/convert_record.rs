@@ -74,11 +74,11 @@ pub(super) fn erasure_marks(
     channels.dedup();
     let brands = brands.into_iter().map(|brand| v1::NumberedName {
         number: brand.0,
-        name: Some(Name::Brand(policy.brand_name(brand).to_owned())),
+        name: Some(Name::OfBrand(policy.brand_name(brand).to_owned())),
     });
     let channels = channels.into_iter().map(|channel| v1::NumberedName {
         number: channel.0.into(),
-        name: Some(Name::Channel(policy.channel_name(channel).to_owned())),
+        name: Some(Name::OfChannel(policy.channel_name(channel).to_owned())),
     });
     (marks.collect(), brands.chain(channels).collect())
 }

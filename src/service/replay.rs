@@ -149,7 +149,7 @@ fn translate(
 ) -> Result<(), Refusal> {
     let mut is_brand_named = replayed.brand == BrandId::ALL && replayed.remains.len() <= 1;
     for named in there {
-        let Some(Name::Brand(name)) = &named.name else { continue };
+        let Some(Name::OfBrand(name)) = &named.name else { continue };
         let number = here.number(NameClass::Brand, name).ok_or_else(|| missing("brand", name))?;
         if number != named.number {
             let what = format!(
@@ -176,7 +176,7 @@ fn translate(
         }
         let number = u32::from(entry.channel.0);
         let name = there.iter().find_map(|named| match &named.name {
-            Some(Name::Channel(name)) if named.number == number => Some(name),
+            Some(Name::OfChannel(name)) if named.number == number => Some(name),
             _ => None,
         });
         let name = name.ok_or_else(unnamed)?;

@@ -5,9 +5,10 @@
 //! takes what the erasure took: whatever counts from no later than itself. What
 //! was recorded after it stays, and the marks are told of it as if it had come
 //! after. So it does not matter whether an erasure is replayed before or behind
-//! the other events of its feed, but for this: a suppression that was stated to
-//! be older than the erasure, recorded after it and replayed before it, lives on
-//! in the mark, and comes back with the next consent or lift.
+//! the other events of its feed, but for this: of a suppression that is replayed
+//! before it and stated to be older, nobody can tell whether it was recorded
+//! after the erasure and stands. So it lives on in the mark, without what was
+//! erased, and comes back with the next consent or lift (A1).
 //!
 //! Nothing of a mark is taken over that says whether the contact is known: that
 //! is another matter here.
