@@ -6,7 +6,7 @@
 
 use std::{
     fs,
-    process::{Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -21,7 +21,7 @@ use crate::{
     campaign::Campaign,
     load::{Load, Told, check, populations, revision},
     oracle::{Contact, ask},
-    process::{Process, connect, sendgate},
+    process::{Process, connect, sendgate, without_settings},
     support::grant,
 };
 
@@ -212,11 +212,9 @@ async fn a_server_that_gets_no_memory_loses_nothing() {
 
 /// The binary with this much memory of its own.
 fn limited(kib: u64) -> Command {
-    let mut command = Command::new("sh");
+    let mut command = without_settings(Command::new("sh"));
     command
         .args(["-c", "ulimit -d \"$0\" && exec \"$@\"", &kib.to_string()])
-        .arg(sendgate().get_program())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+        .arg(sendgate().get_program());
     command
 }

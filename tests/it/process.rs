@@ -16,7 +16,9 @@ pub fn sendgate() -> Command {
     without_settings(Command::new(env!("CARGO_BIN_EXE_sendgate")))
 }
 
-fn without_settings(mut command: Command) -> Command {
+/// A command with no settings of this process: a server refuses variables of ours
+/// that it does not know.
+pub fn without_settings(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"SENDGATE_") {
             command.env_remove(name);

@@ -35,8 +35,10 @@ class Server:
         with self._log.open("ab") as log:
             begin = log.tell()
             command = [binary, "serve", "--data", str(folder / "data"), "--listen", listen]
+            # A server takes no variable of ours that it does not know.
+            others = (it for it in os.environ.items() if not it[0].startswith("SENDGATE_"))
             # Several servers run at once, and the usual port is one.
-            environment = os.environ | {"SENDGATE_HTTP_LISTEN": "off"}
+            environment = dict(others) | {"SENDGATE_HTTP_LISTEN": "off"}
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=environment
             )
