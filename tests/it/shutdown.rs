@@ -13,7 +13,7 @@ use sendgate::proto::v1::{
     filter_request, filter_response, filter_service_client::FilterServiceClient,
 };
 use tempfile::TempDir;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, transport::Channel};
 
@@ -264,7 +264,8 @@ async fn a_second_signal_ends_it_at_once_and_loses_nothing() {
     assert!(server.ended().is_none());
 
     signal(&server, Signal::INT);
-    assert_eq!(answers.message().await.unwrap_err().code(), Code::Unavailable);
+    let last = timeout(PATIENCE, answers.message()).await.expect("it waits for the stream");
+    assert_eq!(last.unwrap_err().code(), Code::Unavailable);
     assert_eq!(exit_code(&mut server), Some(0));
     all_are_suppressed(&manager.folder.path().join("data"), &[address.to_owned()]).await;
 }
