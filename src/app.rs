@@ -1,7 +1,9 @@
 //! The server put together: books, writer, services, listener, and their end.
 
+mod error;
+mod heads;
+
 use std::{
-    fmt, io,
     net::SocketAddr,
     path::PathBuf,
     pin::pin,
@@ -19,8 +21,10 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
+pub use self::error::AppError;
+use self::heads::Heads;
 use crate::{
-    audit::{Audit, Head, Row, TokensInForce},
+    audit::{Audit, Row, TokensInForce},
     caps::{self, Limits},
     clock::Clock,
     ending::vital,
@@ -29,9 +33,8 @@ use crate::{
     reader::Reader,
     recovery,
     service::{PlanesMemory, Services, Streams, Tally},
-    store::StoreError,
-    tokens::{Tokens, TokensError},
-    transport::{self, Connections, Tls, TlsError, TlsFiles},
+    tokens::Tokens,
+    transport::{self, Connections, Tls, TlsFiles},
     writer::{self, Published, Writer, WriterHandle},
 };
 
@@ -50,71 +53,6 @@ pub struct Config {
     pub limits: Limits,
     /// The clock.
     pub clock: Clock,
-}
-
-/// Why a server did not start, or ended.
-#[derive(Debug)]
-pub enum AppError {
-    /// The store is refused or failed.
-    Store(StoreError),
-    /// The address cannot be listened on.
-    Listen(SocketAddr, io::Error),
-    /// The address for health and metrics cannot be listened on.
-    ListenHttp(SocketAddr, io::Error),
-    /// A file of TLS is wrong.
-    Tls(TlsError),
-    /// The audit log cannot be written.
-    Audit(io::Error),
-    /// The tokens are refused.
-    Tokens(TokensError),
-    /// The system gave no thread, or the services could not be built.
-    Start(String),
-    /// The writer ended: what the disk holds is unknown until a restart (A10).
-    Writer,
-    /// Another part ended that the server cannot do without.
-    Part,
-}
-
-impl fmt::Display for AppError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Store(error) => error.fmt(formatter),
-            Self::Listen(address, error) => write!(
-                formatter,
-                "cannot listen on {address}: {error}. Another server may have the port; choose one \
-                 with --listen"
-            ),
-            Self::ListenHttp(address, error) => write!(
-                formatter,
-                "cannot listen on {address} for health and metrics: {error}. Another server may \
-                 have the port; choose one with --http-listen"
-            ),
-            Self::Tls(error) => error.fmt(formatter),
-            Self::Audit(error) => write!(
-                formatter,
-                "the audit log cannot be written: {error}. Without it nobody may read what was \
-                 recorded of people"
-            ),
-            Self::Tokens(error) => error.fmt(formatter),
-            Self::Start(what) => write!(formatter, "the server could not start: {what}"),
-            Self::Writer => formatter.write_str(
-                "the ledger could not be written, so the server stopped. Look at the disk, then start \
-                 it again: it recovers what was acknowledged",
-            ),
-            Self::Part => formatter.write_str(
-                "a part of the server ended that it cannot do without, so it stopped. Report what its \
-                 log says, and start it again",
-            ),
-        }
-    }
-}
-
-impl std::error::Error for AppError {}
-
-impl From<StoreError> for AppError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
 }
 
 /// A running server.
@@ -396,47 +334,6 @@ impl Server {
             Ok(Ok(())) if failed => Err(AppError::Part),
             Ok(Ok(())) => Ok(()),
             _ => Err(AppError::Writer),
-        }
-    }
-}
-
-/// Keeps telling the audit log how far the ledger has come.
-struct Heads {
-    published: Arc<Published>,
-    reader: Reader,
-    audit: Arc<Audit>,
-}
-
-impl Heads {
-    fn record(&self, when: &'static str) -> Result<(), AppError> {
-        let view = self.published.load();
-        let chain = self.reader.chain(view.revision)?;
-        let head = Head {
-            when,
-            epoch: format!("{:032x}", view.epoch),
-            revision: view.revision,
-            chain: chain.iter().map(|byte| format!("{byte:02x}")).collect(),
-        };
-        self.audit.record_durably(&Row::Head(head)).map_err(AppError::Audit)
-    }
-
-    fn record_or_log(&self, when: &'static str) {
-        let told = self.audit.left_out().map_err(AppError::Audit).and_then(|()| self.record(when));
-        if let Err(error) = told {
-            tracing::error!(%error, "the audit log did not get the head of the chain");
-        }
-    }
-
-    async fn keep(self: Arc<Self>) {
-        let mut minutes = tokio::time::interval(caps::AUDIT_HEAD);
-        // The first tick is now, and the start has been told.
-        minutes.tick().await;
-        loop {
-            minutes.tick().await;
-            let heads = Arc::clone(&self);
-            let told = tokio::task::spawn_blocking(move || heads.record_or_log("running"));
-            // A panic there has been printed.
-            drop(told.await);
         }
     }
 }

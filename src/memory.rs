@@ -9,12 +9,16 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Mutex,
+    time::{Duration, Instant},
 };
 
 /// The memory of this process, as far as the system bounds it.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Memory {
     bounds: Vec<Bound>,
+    /// When freed memory was last given back.
+    given_back: Mutex<Option<Instant>>,
 }
 
 /// A bound in bytes, and the line of `/proc/self/status` that counts towards it.
@@ -44,7 +48,8 @@ impl Memory {
         ];
         let bounds =
             bounds.into_iter().filter_map(|(bytes, counts)| Some(Bound { bytes: bytes?, counts }));
-        Self { bounds: bounds.filter(|bound| bound.bytes < UNBOUNDED).collect() }
+        let bounds = bounds.filter(|bound| bound.bytes < UNBOUNDED).collect();
+        Self { bounds, given_back: Mutex::default() }
     }
 
     /// Bytes that may still be taken; `None` where nothing is bounded or known.
@@ -54,6 +59,16 @@ impl Memory {
             return None;
         }
         self.left_by(&fs::read_to_string("/proc/self/status").ok()?)
+    }
+
+    /// Gives freed memory back to the system, unless somebody is at it or has
+    /// done so within `least`. Takes a while.
+    pub fn give_back(&self, least: Duration) {
+        let Ok(mut given_back) = self.given_back.try_lock() else { return };
+        if given_back.is_none_or(|at| at.elapsed() >= least) {
+            give_back();
+            *given_back = Some(Instant::now());
+        }
     }
 
     fn left_by(&self, status: &str) -> Option<u64> {
@@ -81,7 +96,7 @@ fn bytes_of(status: &str, name: &str) -> Option<u64> {
 /// that was ever allocated and holds up whoever allocates meanwhile, so it is
 /// for the moments when memory is short. Address space stays taken: against a
 /// bound of that (`ulimit -d`, `ulimit -v`) little is won.
-pub fn give_back() {
+fn give_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         // SAFETY: the declaration is that of glibc's malloc.h, and a call has no
@@ -154,7 +169,10 @@ mod tests {
 
     #[test]
     fn freed_memory_is_given_back() {
-        let memory = Memory { bounds: vec![Bound { bytes: UNBOUNDED, counts: "VmRSS:" }] };
+        let memory = Memory {
+            bounds: vec![Bound { bytes: UNBOUNDED, counts: "VmRSS:" }],
+            ..Memory::default()
+        };
         // Other tests take and free memory at the same time.
         let given_back = (0..20).any(|_| {
             // In pieces that come from the heap, some of which stay there.
@@ -174,7 +192,10 @@ mod tests {
     #[test]
     fn what_is_left_is_the_least_of_all_bounds() {
         let bound = |bytes, counts| Bound { bytes, counts };
-        let memory = Memory { bounds: vec![bound(10 << 20, "VmSize:"), bound(4 << 20, "VmRSS:")] };
+        let memory = Memory {
+            bounds: vec![bound(10 << 20, "VmSize:"), bound(4 << 20, "VmRSS:")],
+            ..Memory::default()
+        };
         assert_eq!(memory.left_by("VmSize:\t 2048 kB\nVmRSS:\t 1024 kB\n"), Some(3 << 20));
         assert_eq!(memory.left_by("VmSize:\t 9216 kB\nVmRSS:\t 1024 kB\n"), Some(1 << 20));
         assert_eq!(memory.left_by("VmSize:\t 99999 kB\n"), Some(0));

@@ -8,7 +8,7 @@ use std::{
         mpsc::{SyncSender, TrySendError, sync_channel},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, oneshot, watch};
@@ -32,7 +32,7 @@ use crate::{
     caps,
     domain::event::Change,
     ending::Ending,
-    memory::{self, Memory},
+    memory::Memory,
     metrics::Histogram,
     store::{BackupCopy, Loss, Purged, Store, StoreError},
 };
@@ -78,8 +78,6 @@ pub struct WriterHandle {
     measures: Arc<Measures>,
     store: Arc<Store>,
     memory: Arc<Memory>,
-    /// When freed memory was last given back.
-    given_back: Arc<Mutex<Option<Instant>>>,
     /// Held by the purge that runs, or by the backup: a backup keeps the files
     /// that a purge promises to remove.
     files: Arc<Mutex<()>>,
@@ -131,7 +129,6 @@ impl Writer {
             measures,
             store,
             memory,
-            given_back: Arc::default(),
             files: Arc::default(),
             searches: Arc::default(),
             scrubbed,
@@ -265,23 +262,12 @@ impl WriterHandle {
         let reserve = if suppresses { caps::MEMORY_RESERVE / 2 } else { caps::MEMORY_RESERVE };
         let is_short = || self.memory.left().is_some_and(|left| left < reserve);
         if is_short() {
-            self.give_back_memory().await;
+            let memory = Arc::clone(&self.memory);
+            let give_back = move || memory.give_back(caps::MEMORY_GIVEN_BACK);
+            // Without it the memory is as short as before.
+            drop(tokio::task::spawn_blocking(give_back).await);
         }
         if is_short() { Err(self.measures.refused(WriteError::Memory)) } else { Ok(()) }
-    }
-
-    /// Gives freed memory back, unless somebody does or has just done so.
-    async fn give_back_memory(&self) {
-        let Ok(mut given_back) = Arc::clone(&self.given_back).try_lock_owned() else { return };
-        if given_back.is_some_and(|at| at.elapsed() < caps::MEMORY_GIVEN_BACK) {
-            return;
-        }
-        let give_back = move || {
-            memory::give_back();
-            *given_back = Some(Instant::now());
-        };
-        // Without it the memory is as short as before.
-        drop(tokio::task::spawn_blocking(give_back).await);
     }
 
     /// Applies a policy.
