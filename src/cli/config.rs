@@ -114,6 +114,18 @@ mod tests {
 
     use super::*;
 
+    /// Flags of clients stand beside those of every command. One of the same
+    /// name would be taken for the other's, or read as another type.
+    #[test]
+    fn servers_and_clients_have_no_flag_of_the_same_name() {
+        let command = Cli::command();
+        let clients: Vec<_> = command.get_arguments().map(|it| it.get_id().as_str()).collect();
+        assert!(clients.contains(&"client_cert"), "{clients:?}");
+        for server in config::Key::all() {
+            assert!(!clients.contains(&server.name()), "{}", server.name());
+        }
+    }
+
     /// Every variable that the sources name is one that `serve` knows of.
     #[test]
     fn no_variable_is_read_that_is_not_known() {
