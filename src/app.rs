@@ -65,7 +65,10 @@ pub struct Server {
     cutting: watch::Sender<bool>,
     stop: oneshot::Sender<()>,
     heads: Arc<Heads>,
-    /// Aborted when dropped: it must not keep the store open.
+    /// What tells health.
+    telling: JoinSet<()>,
+    /// What happens from time to time. Both are aborted when dropped: they must
+    /// not keep the store open.
     ticking: JoinSet<()>,
     /// Turns true when one of these or the transport has ended.
     ended: watch::Receiver<bool>,
@@ -155,7 +158,7 @@ impl Server {
         seen.serving(serving);
         let mut routes = services.routes().map_err(|error| AppError::Start(error.to_string()))?;
         routes.add_service(health_service);
-        let mut ticking = JoinSet::new();
+        let (mut telling, mut ticking) = (JoinSet::new(), JoinSet::new());
         if restored.is_some_and(|restored| restored.is_undecided()) {
             // It takes withdrawals, and filters nothing (A1).
             tracing::warn!(
@@ -164,14 +167,14 @@ impl Server {
             );
             health.fail(Check::Restore).await;
             let health = Arc::clone(&health);
-            ticking.spawn(async move {
+            telling.spawn(async move {
                 decided.decided().await;
                 health.pass(Check::Restore).await;
             });
         }
         health.pass(Check::Store).await;
         let (mut ended, its) = (writer.ended(), Arc::clone(&health));
-        ticking.spawn(async move {
+        telling.spawn(async move {
             // An error means that the writer is gone, which is the same.
             drop(ended.wait_for(|ended| *ended).await);
             its.fail(Check::Writer).await;
@@ -200,6 +203,7 @@ impl Server {
             cutting,
             stop,
             heads,
+            telling,
             ticking,
             ended,
             transport,
@@ -251,10 +255,10 @@ impl Server {
         self.heads.published.load().revision
     }
 
-    /// Returns once the writer has answered, or after its first error.
+    /// Returns once the writer has answered.
     ///
     /// # Errors
-    /// The writer is full of work, or has ended.
+    /// The writer has ended.
     pub async fn ping_writer(&self) -> Result<(), AppError> {
         self.pinging.ping().await.map_err(|_| AppError::Writer)
     }
@@ -279,7 +283,7 @@ impl Server {
         let deadline = Instant::now() + self.drain;
         let failed = *self.writer.ended().borrow() || *self.ended.borrow();
         // To its end: what still said that filters serve would come after this.
-        self.ticking.shutdown().await;
+        self.telling.shutdown().await;
         drop(self.pinging);
         self.health.fail(Check::Running).await;
         if *self.writer.ended().borrow() {
@@ -293,9 +297,9 @@ impl Server {
         // An error means that the transport has ended already.
         let _ = self.stop.send(());
         let mut transport = self.transport;
-        if !is_hurried {
-            // Half of the time is for the streams, the other for the checkpoint.
-            let is_cut = tokio::select! {
+        // Half of the time is for the streams, the other for the checkpoint.
+        let is_cut = is_hurried
+            || tokio::select! {
                 _ = &mut transport => false,
                 () = sleep(self.drain / 2) => true,
                 () = &mut hurry => {
@@ -303,14 +307,16 @@ impl Server {
                     true
                 }
             };
-            if is_cut {
-                // What clients still keep open ends now, between two batches, and
-                // the audit log is told.
-                self.cutting.send_replace(true);
-                drop(tokio::time::timeout(caps::CUT, &mut transport).await);
-            }
+        if is_cut {
+            // What clients still keep open ends now, between two batches, and the
+            // audit log is told. After a failure, too: connections outlive the
+            // transport, and their streams would be answered from the last view.
+            self.cutting.send_replace(true);
+            drop(tokio::time::timeout(caps::CUT, &mut transport).await);
         }
         transport.abort();
+        // Until here tokens expired in open streams.
+        self.ticking.shutdown().await;
         let flag = Arc::new(AtomicBool::new(is_hurried));
         let (writer, heads, hurried) = (self.writer, self.heads, Arc::clone(&flag));
         // Joining a thread waits; not on a thread that serves others.

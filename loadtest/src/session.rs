@@ -192,6 +192,6 @@ pub fn named(value: &impl ValueEnum) -> String {
 /// # Errors
 /// It went away.
 pub async fn statistics(client: &Client) -> Result<GetStatisticsResponse, Failure> {
-    let answer = client.admin_service().get_statistics(GetStatisticsRequest {}).await;
+    let answer = client.admin_service().get_statistics(GetStatisticsRequest::default()).await;
     Ok(answer.map_err(ClientError::from)?.into_inner())
 }

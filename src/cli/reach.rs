@@ -86,7 +86,7 @@ async fn count(client: &Client, args: Args) -> Result<ExitCode, Failure> {
 }
 
 async fn table(client: &Client, args: &Args) -> Result<ExitCode, Failure> {
-    let request = GetStatisticsRequest {};
+    let request = GetStatisticsRequest::default();
     let statistics = client.admin_service().get_statistics(request).await?.into_inner();
     let kind = ContactKind::from(args.kind).as_str_name();
     let kind = output::enum_name(kind, "CONTACT_KIND_").to_lowercase();

@@ -105,7 +105,7 @@ pub async fn accept(client: &Client, args: AcceptArgs) -> Result<ExitCode, Failu
 
 /// The revision; a number alone is meant of the epoch that the backup is of.
 async fn of_backup(client: &Client, revision: RevisionArg) -> Result<Revision, Failure> {
-    let statistics = client.admin_service().get_statistics(GetStatisticsRequest {}).await?;
+    let statistics = client.admin_service().get_statistics(GetStatisticsRequest::default()).await?;
     let backup = statistics.into_inner().restored.and_then(|restored| restored.backup);
     let backup = backup.ok_or_else(|| Failure::failed("this server's store was not restored"))?;
     Ok(revision.or_in_epoch(backup.epoch))

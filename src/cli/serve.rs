@@ -112,16 +112,17 @@ async fn serve(settings: Settings) -> Result<(), AppError> {
         clock: Clock::System,
     };
     let deadline = config.limits.drain;
-    // Until it serves, a signal ends the process as it always would: a store that
-    // is being opened takes no harm, and its opening may take minutes.
+    let signals = |kind| signal(kind).map_err(|error| AppError::Start(error.to_string()));
+    // Files are read anyway: a hook for new certificates must not end a start.
+    let mut hangup = signals(SignalKind::hangup())?;
+    // Until it serves, another signal ends the process as it always would: a store
+    // that is being opened takes no harm, and its opening may take minutes.
     let server = tokio::select! {
         started = Server::start(config) => started?,
         never = systemd::opening() => match never {},
     };
-    let signals = |kind| signal(kind).map_err(|error| AppError::Start(error.to_string()));
     let (mut terminate, mut interrupt) =
         (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
-    let mut hangup = signals(SignalKind::hangup())?;
     if let Some(address) = server.http_address() {
         tracing::info!(http = %address, "telling of health and metrics");
     }

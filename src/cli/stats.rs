@@ -27,7 +27,7 @@ pub struct Args {
 
 /// Asks and prints.
 pub async fn run(client: &Client, args: &Args) -> Result<ExitCode, Failure> {
-    let request = GetStatisticsRequest {};
+    let request = GetStatisticsRequest::default();
     let statistics = client.admin_service().get_statistics(request).await?.into_inner();
     if args.json {
         output::json(&statistics_json(&statistics))?;

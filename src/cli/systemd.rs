@@ -63,7 +63,7 @@ pub(super) async fn serving(server: &Server) -> Infallible {
         sleep(every).await;
         tell(&[NotifyState::Status(&status(server))]);
         if watched.is_some() {
-            // A full queue is asked again; one that stays full is stuck.
+            // A queue that stays full is stuck.
             if let Ok(Ok(())) = timeout(every, server.ping_writer()).await {
                 tell(&[NotifyState::Watchdog]);
             }

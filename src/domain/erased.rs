@@ -16,7 +16,7 @@ use super::{
 pub struct ErasedMark {
     /// The recorded time of the latest erasure.
     pub erased_at: i64,
-    /// The revision of the latest erasure.
+    /// The revision of the erasure that was recorded last.
     pub revision: u64,
     /// Whether this brand erased nothing that still stands: the mark then only
     /// keeps what an erasure in all brands left of this one, and does not block.

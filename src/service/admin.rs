@@ -147,8 +147,8 @@ impl AdminService for Services {
         &self,
         request: Request<GetStatisticsRequest>,
     ) -> Result<Response<GetStatisticsResponse>, Status> {
-        self.admit(request)?;
-        self.statistics().map(Response::new)
+        let request = self.admit(request)?.into_inner();
+        self.statistics(request.without_planes).map(Response::new)
     }
 
     async fn checkpoint(

@@ -24,7 +24,8 @@ use crate::{
 pub struct PlanesMemory(Mutex<Option<(Instant, u64)>>);
 
 impl PlanesMemory {
-    fn of(&self, view: &View) -> u64 {
+    /// Bytes, measured within the last minute.
+    pub(super) fn of(&self, view: &View) -> u64 {
         let mut measured = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match *measured {
             Some((at, bytes)) if at.elapsed() < caps::PLANES_MEASURED => bytes,

@@ -1,6 +1,6 @@
 //! Erasures in an import: a change feed that is replayed into a restored store.
 
-use std::iter;
+use std::{collections::HashSet, iter};
 
 use tonic::Status;
 
@@ -147,7 +147,7 @@ fn translate(
     there: &[NumberedName],
     replayed: &mut ReplayedErasure,
 ) -> Result<(), Refusal> {
-    let mut is_brand_named = replayed.brand == BrandId::ALL && replayed.remains.len() <= 1;
+    let mut brands = HashSet::new();
     for named in there {
         let Some(Name::OfBrand(name)) = &named.name else { continue };
         let number = here.number(NameClass::Brand, name).ok_or_else(|| missing("brand", name))?;
@@ -160,14 +160,19 @@ fn translate(
             );
             return Err(Refusal::invalid("names", what));
         }
-        is_brand_named |= replayed.brand == BrandId::ALL || replayed.brand.0 == number;
+        brands.insert(number);
     }
     let unnamed = || {
         let what = "the marks have numbers that are not named: the feed is of an older server, or \
                     damaged. Take it again (`sendgate watch`), or erase the contact by its address";
         Refusal::invalid("names", what)
     };
-    if !is_brand_named {
+    let all_are_named = match replayed.brand {
+        // One mark is of all brands, and each other one of a brand of its own.
+        BrandId::ALL => brands.len() + 1 >= replayed.remains.len(),
+        brand => brands.contains(&brand.0),
+    };
+    if !all_are_named {
         return Err(unnamed());
     }
     for entry in replayed.remains.iter_mut().flat_map(|each| &mut each.mark.survivors) {

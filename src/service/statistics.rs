@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl Services {
-    pub(super) fn statistics(&self) -> Result<GetStatisticsResponse, Status> {
+    pub(super) fn statistics(&self, without_planes: bool) -> Result<GetStatisticsResponse, Status> {
         let view = self.published.load();
         let (chain_head, redacted_payloads) = tokio::task::block_in_place(|| {
             (self.reader.chain(view.revision), self.reader.redacted_payloads())
@@ -26,9 +26,15 @@ impl Services {
         let chain_head = chain_head.map_err(unreadable)?;
         let redacted_payloads = redacted_payloads.map_err(unreadable)?;
         // Measuring planes walks their pages.
-        let planes: Vec<PlaneStatistics> = tokio::task::block_in_place(|| {
+        let (planes, planes_bytes) = tokio::task::block_in_place(|| {
+            if without_planes {
+                return (Vec::new(), self.planes_memory.of(&view));
+            }
             let planes = view.planes.all(&view.policy);
-            planes.map(|(name, plane)| plane_statistics(&view, name, plane)).collect()
+            let planes = planes.map(|(name, plane)| plane_statistics(&view, name, plane));
+            let planes: Vec<PlaneStatistics> = planes.collect();
+            let bytes = planes.iter().map(|plane| plane.memory_bytes).sum();
+            (planes, bytes)
         });
         let (writer, tally) = (&self.writer, &self.tally);
         let (measures, scrubbed) = (writer.measures(), writer.scrubbed());
@@ -46,7 +52,7 @@ impl Services {
             emails: directories.emails,
             external_ids: directories.external_ids,
             directory_bytes: directories.bytes,
-            planes_bytes: planes.iter().map(|plane| plane.memory_bytes).sum(),
+            planes_bytes,
             planes,
             recipients_filtered: tally.recipients(),
             open_streams: self.streams.count(),

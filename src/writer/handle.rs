@@ -50,6 +50,8 @@ pub struct Limits {
 
 /// How long a submitter waits for room in the queue.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How soon a full queue is tried again by who only wants to know that it moves.
+const PING_AGAIN: Duration = Duration::from_millis(100);
 /// What the writer is asked to do.
 pub(super) enum Task {
     Changes(Vec<Item>, Reply<Committed>, OwnedSemaphorePermit),
@@ -219,7 +221,12 @@ impl WriterHandle {
         let store = Arc::clone(&self.store);
         let read = move || {
             let _one_at_a_time = one_at_a_time;
-            search.read(&store).map(|()| search)
+            search.read(&store)?;
+            // Reading everybody takes a while; so that the writer, which looks at who
+            // has come meanwhile, finds few.
+            let now = store.snapshot()?.revision();
+            search.catch_up(&store, now)?;
+            Ok(search)
         };
         let read = tokio::task::spawn_blocking(read).await;
         read.unwrap_or_else(|error| Err(StoreError::refused(error.to_string())))
@@ -346,12 +353,20 @@ impl WriterHandle {
         self.ask(|reply| Task::AcceptRestore(loss, reply)).await
     }
 
-    /// Returns once the writer has come to it: it is alive and not stuck.
+    /// Returns once the writer has come to it: it is alive and not stuck. Waits
+    /// for a place in the queue, and is no write that would be refused without.
     ///
     /// # Errors
-    /// [`WriteError`]: its queue is full, or it has ended.
+    /// [`WriteError`]: it has ended.
     pub async fn ping(&self) -> Result<(), WriteError> {
-        self.ask(Task::Ping).await
+        loop {
+            let (reply, answer) = oneshot::channel();
+            match self.queue.try_send(Task::Ping(reply)) {
+                Ok(()) => return Enqueued(answer).outcome().await,
+                Err(TrySendError::Full(_)) => tokio::time::sleep(PING_AGAIN).await,
+                Err(TrySendError::Disconnected(_)) => return Err(WriteError::Stopped),
+            }
+        }
     }
 
     /// What the writer has done so far.

@@ -169,6 +169,7 @@ impl Books {
             }
         }
         if !is_new && !is_back(&places) {
+            // The batch is dropped: nothing of it is written.
             let mark = self.erased.get(&own.fingerprint);
             return Ok(Outcome::Duplicate(mark.map_or(0, |mark| mark.revision)));
         }

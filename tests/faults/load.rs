@@ -141,8 +141,9 @@ pub async fn check(
 
 /// The revision of a server.
 pub async fn revision(channel: &Channel) -> Result<u64, Status> {
-    let statistics =
-        AdminServiceClient::new(channel.clone()).get_statistics(GetStatisticsRequest {}).await?;
+    let statistics = AdminServiceClient::new(channel.clone())
+        .get_statistics(GetStatisticsRequest::default())
+        .await?;
     Ok(statistics.into_inner().revision.unwrap().revision)
 }
 

@@ -1,7 +1,10 @@
 //! A disk that stalls (F8): filters go on as before, and writes are answered by
 //! their deadline, never with an acknowledgement that the disk has not given.
 
-use std::time::{Duration, Instant};
+use std::{
+    os::unix::net::UnixDatagram,
+    time::{Duration, Instant},
+};
 
 use rand::RngExt;
 use sendgate::proto::v1::{
@@ -13,7 +16,7 @@ use tonic::{Request, Status, transport::Channel};
 use crate::{
     campaign::Campaign,
     oracle::{Contact, ask, glance, hold},
-    process::connect,
+    process::{Process, connect},
     shim::{Shim, Word, operation},
 };
 
@@ -74,6 +77,53 @@ async fn a_stalled_disk_delays_no_filter_and_acknowledges_nothing() {
     assert!(recorded.is_ok() && took < Duration::from_secs(1), "{recorded:?} after {took:?}");
     campaign.caught("acknowledgements before a stalled sync is over");
     drop(process);
+}
+
+/// systemd's watchdog is told that the server lives only while the writer answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_watchdog_hears_nothing_while_the_writer_hangs() {
+    let (shim, place) = (Shim::new(), tempfile::tempdir().unwrap());
+    let socket = UnixDatagram::bind(place.path().join("notify")).unwrap();
+    let mut command = shim.command();
+    command.env("NOTIFY_SOCKET", place.path().join("notify")).env("WATCHDOG_USEC", "2000000");
+    let (process, address) = Process::serve_by(command, &shim.folder(), "127.0.0.1:0").unwrap();
+    assert!(heard(&socket, Duration::from_secs(60), "WATCHDOG=1").0, "it lives");
+
+    shim.set(Word::StallMs, 8_000);
+    let channel = connect(address).await;
+    let recording = tokio::spawn(async move {
+        record(&mut [Contact::new(ContactKind::Phone, 1)], &channel, None).await.0
+    });
+    // What was answered before the stall may still be on its way.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    while heard(&socket, Duration::from_millis(10), "WATCHDOG=1").0 {}
+    let (is_alive, lines) = heard(&socket, Duration::from_secs(3), "WATCHDOG=1");
+    assert!(!is_alive, "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("STATUS=serving")), "{lines:?}");
+    shim.set(Word::StallMs, 0);
+    assert!(heard(&socket, Duration::from_secs(60), "WATCHDOG=1").0, "it lives again");
+    recording.await.unwrap().expect("recorded in the end");
+    drop(process);
+}
+
+/// Whether a line is told within this time, and what was told until then.
+fn heard(socket: &UnixDatagram, within: Duration, line: &str) -> (bool, Vec<String>) {
+    let until = Instant::now() + within;
+    let (mut lines, mut buffer) = (Vec::new(), [0; 4_096]);
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        // None would be for ever.
+        socket.set_read_timeout(Some(left.max(Duration::from_millis(1)))).unwrap();
+        if let Ok(length) = socket.recv(&mut buffer) {
+            let message = std::str::from_utf8(&buffer[..length]).unwrap();
+            lines.extend(message.lines().map(str::to_owned));
+        } else if left.is_zero() {
+            return (false, lines);
+        }
+        if lines.iter().any(|told| told == line) {
+            return (true, lines);
+        }
+    }
 }
 
 /// Records one event of each contact, with a deadline; returns what came of it,

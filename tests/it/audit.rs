@@ -81,7 +81,7 @@ async fn every_read_of_a_person_leaves_a_masked_row_and_every_life_its_heads() {
     for outcome in read_all(&server).await {
         outcome.unwrap();
     }
-    let statistics = server.admin().get_statistics(GetStatisticsRequest {}).await;
+    let statistics = server.admin().get_statistics(GetStatisticsRequest::default()).await;
     let statistics = statistics.unwrap().into_inner();
     server.stop().await;
 

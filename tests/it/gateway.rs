@@ -228,7 +228,7 @@ fn no_answer_outlives_the_server_that_gave_it() {
     for (at, part) in all.chunks(20).enumerate() {
         yard.batch(&at.to_string(), part.iter().copied());
     }
-    let arguments = ["--until-empty", "--rate", "5", "--good-for", "600"];
+    let arguments = ["--until-empty", "--rate", "2", "--good-for", "600"];
     let gateway = yard.gateway(&endpoint, &arguments);
     eventually("a first message", || !yard.sent().is_empty());
     server.kill();

@@ -66,7 +66,7 @@ async fn recorded(server: &mut TestServer) -> Recorded {
         let reasons = by_scope.entry(scope).or_default();
         reasons.entry(format!("{reason:?}")).or_default().push(person);
     }
-    let statistics = server.admin().get_statistics(GetStatisticsRequest {}).await.unwrap();
+    let statistics = server.admin().get_statistics(GetStatisticsRequest::default()).await.unwrap();
     let statistics = statistics.into_inner();
     server.stop().await;
     let clock = Clock::Manual(Arc::new(AtomicI64::new(NOW)));
@@ -180,7 +180,8 @@ async fn make_the_store() {
     server.admin().accept_restore(request).await.unwrap();
     server.set_clock(NOW);
     for _ in 0..100 {
-        let statistics = server.admin().get_statistics(GetStatisticsRequest {}).await.unwrap();
+        let statistics =
+            server.admin().get_statistics(GetStatisticsRequest::default()).await.unwrap();
         if statistics.into_inner().redacted_payloads > 0 {
             break;
         }

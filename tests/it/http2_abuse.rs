@@ -37,7 +37,7 @@ async fn attack<F: Future<Output = Seen>>(attacking: impl FnOnce(SocketAddr) -> 
     let channel = connect(address).await;
     let ask = async || {
         let mut client = AdminServiceClient::new(channel.clone());
-        let answer = client.get_statistics(GetStatisticsRequest {});
+        let answer = client.get_statistics(GetStatisticsRequest::default());
         timeout(Duration::from_secs(20), answer).await.expect("others wait").unwrap();
     };
     ask().await;

@@ -157,7 +157,8 @@ async fn a_chunk_over_the_cap_ends_the_import_and_what_was_acknowledged_stands()
     assert_eq!(status.code(), Code::InvalidArgument, "{status}");
     let info = status.get_details_error_info().unwrap();
     assert_eq!((info.domain.as_str(), info.metadata["field"].as_str()), ("sendgate", "items"));
-    let statistics = server.admin().get_statistics(v1::GetStatisticsRequest {}).await.unwrap();
+    let statistics =
+        server.admin().get_statistics(v1::GetStatisticsRequest::default()).await.unwrap();
     assert_eq!(statistics.into_inner().revision.unwrap().revision, 10_011);
 }
 
@@ -216,7 +217,8 @@ async fn a_dry_run_says_what_would_happen_and_changes_nothing() {
         first.rejections.iter().map(|each| each.rejection.as_ref().unwrap().code()).collect();
     assert_eq!(codes, [RejectCode::InvalidAddress, RejectCode::TimeAhead]);
 
-    let statistics = server.admin().get_statistics(v1::GetStatisticsRequest {}).await.unwrap();
+    let statistics =
+        server.admin().get_statistics(v1::GetStatisticsRequest::default()).await.unwrap();
     assert_eq!(statistics.into_inner().revision.unwrap().revision, 3);
     let numbers: Vec<u64> = (1..=4).map(|i| 905_320_000_000 + i).collect();
     let form = v1::AnswerForm::Reasons;

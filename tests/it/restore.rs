@@ -257,7 +257,7 @@ async fn a_loss_that_is_accepted_is_told_and_erasures_are_replayed_no_more() {
     let lost = format!("{}:{}", it.backup.epoch, it.backup.revision);
     let output = command(&it.copy, &["restore", "accept", "--accept-lost-since", &lost]).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let statistics = it.copy.admin().get_statistics(GetStatisticsRequest {}).await.unwrap();
+    let statistics = it.copy.admin().get_statistics(GetStatisticsRequest::default()).await.unwrap();
     let restored = statistics.into_inner().restored.unwrap();
     assert_eq!(restored.backup, Some(it.backup.clone()));
     assert_eq!((restored.replayed_to, restored.lost_since), (None, Some(it.backup.revision)));

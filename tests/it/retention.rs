@@ -29,7 +29,7 @@ async fn record(server: &TestServer, events: Vec<ConsentEvent>) -> Vec<Outcome> 
 }
 
 async fn redacted(server: &TestServer) -> u64 {
-    let request = v1::GetStatisticsRequest {};
+    let request = v1::GetStatisticsRequest::default();
     server.admin().get_statistics(request).await.unwrap().into_inner().redacted_payloads
 }
 

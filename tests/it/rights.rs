@@ -314,7 +314,8 @@ async fn an_end_that_was_prepared_does_not_bring_an_erased_contact_into_a_plane(
     server.set_clock(START + 60_000);
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     assert_eq!(merchant(&server, ADDRESS).await, Reason::Erased);
-    let statistics = server.admin().get_statistics(v1::GetStatisticsRequest {}).await.unwrap();
+    let statistics =
+        server.admin().get_statistics(v1::GetStatisticsRequest::default()).await.unwrap();
     assert!(statistics.into_inner().planes.is_empty(), "the contact is in no plane");
     server.stop().await;
     verified(server).await;

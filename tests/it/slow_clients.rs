@@ -49,7 +49,7 @@ async fn others_are_served(server: &TestServer) {
     let asked = async {
         let mut admin =
             sendgate::proto::v1::admin_service_client::AdminServiceClient::new(client.await);
-        admin.get_statistics(GetStatisticsRequest {}).await.unwrap();
+        admin.get_statistics(GetStatisticsRequest::default()).await.unwrap();
     };
     timeout(LONG, asked).await.expect("others wait");
 }
@@ -219,7 +219,8 @@ async fn answers_that_wait_for_a_reader_take_room_until_it_leaves() {
             raw.send(&frame(DATA, 0, 1, piece)).await.unwrap();
         }
         let answered = async || {
-            let statistics = server.admin().get_statistics(GetStatisticsRequest {}).await.unwrap();
+            let statistics =
+                server.admin().get_statistics(GetStatisticsRequest::default()).await.unwrap();
             statistics.into_inner().recipients_filtered == batches * caps::BATCH_RECIPIENTS as u64
         };
         until("the batches are not answered", answered).await;
@@ -260,7 +261,7 @@ async fn whoever_does_not_begin_to_speak_is_closed() {
     halting.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
     assert!(is_closed(&mut silent, LONG).await && is_closed(&mut halting, LONG).await);
     // This connection is older than they were.
-    server.admin().get_statistics(GetStatisticsRequest {}).await.unwrap();
+    server.admin().get_statistics(GetStatisticsRequest::default()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -284,7 +285,7 @@ async fn one_peer_cannot_take_all_connections() {
     let connected = async || {
         let endpoint = format!("http://{}", server.address());
         let Ok(client) = Client::connect(&endpoint).await else { return false };
-        client.admin_service().get_statistics(GetStatisticsRequest {}).await.is_ok()
+        client.admin_service().get_statistics(GetStatisticsRequest::default()).await.is_ok()
     };
     until("places are not given back", connected).await;
 }
@@ -300,7 +301,7 @@ async fn ten_thousand_idle_streams_and_as_many_left_in_mid_batch() {
     let open = async || {
         let mut admin =
             sendgate::proto::v1::admin_service_client::AdminServiceClient::new(channel.clone());
-        let answer = admin.get_statistics(GetStatisticsRequest {});
+        let answer = admin.get_statistics(GetStatisticsRequest::default());
         let answer = timeout(LONG, answer).await.expect("others wait").unwrap().into_inner();
         usize::try_from(answer.open_streams).unwrap()
     };

@@ -12,7 +12,7 @@ use crate::support::{Asking, HOUR, START, TestServer, grant, options, phones, wi
 
 /// Statistics of a server as they are now.
 async fn statistics(server: &TestServer) -> GetStatisticsResponse {
-    server.admin().get_statistics(GetStatisticsRequest {}).await.unwrap().into_inner()
+    server.admin().get_statistics(GetStatisticsRequest::default()).await.unwrap().into_inner()
 }
 
 fn verdicts(statistics: &GetStatisticsResponse) -> Vec<(Reason, u64)> {

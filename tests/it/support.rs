@@ -116,6 +116,11 @@ impl TestServer {
         self.server.as_ref().unwrap().address()
     }
 
+    /// The revision that it serves.
+    pub fn revision(&self) -> u64 {
+        self.server.as_ref().unwrap().current_revision()
+    }
+
     /// Where it tells of health and metrics.
     pub fn http(&self) -> SocketAddr {
         self.server.as_ref().unwrap().http_address().unwrap()

@@ -131,7 +131,8 @@ async fn open(
 /// own part of the handshake that its certificate was refused.
 async fn answered(endpoint: &str, tls: &ClientTls) -> Result<(), String> {
     let client = Client::connect_with(endpoint, tls).await.map_err(|error| error.to_string())?;
-    let asked = client.admin_service().get_statistics(GetStatisticsRequest {}).await.map(drop);
+    let asked =
+        client.admin_service().get_statistics(GetStatisticsRequest::default()).await.map(drop);
     asked.map_err(|error| error.to_string())
 }
 

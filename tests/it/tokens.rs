@@ -105,7 +105,8 @@ impl Guarded {
 
     async fn revision(&self) -> u64 {
         let mut admin = self.client(Some(&self.boss)).await.admin_service();
-        let statistics = admin.get_statistics(GetStatisticsRequest {}).await.unwrap().into_inner();
+        let statistics =
+            admin.get_statistics(GetStatisticsRequest::default()).await.unwrap().into_inner();
         statistics.revision.unwrap().revision
     }
 }

@@ -364,7 +364,15 @@ async fn an_import_whose_acknowledgements_nobody_reads_ends_with_its_token() {
     // More than are acknowledged and read ahead without a reader.
     let chunks = (0..4 * caps::IMPORT_AHEAD).map(|at| chunk(&format!("+90532555{at:04}")));
     let _raw = deaf(&guarded.server, &token, raw::IMPORT, chunks).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    // It is stuck once no more is recorded, with chunks left.
+    let (begun, mut recorded, mut still) = (Instant::now(), 0, 0);
+    while still < 10 {
+        assert!(begun.elapsed() < LONG, "it never stops");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let now = guarded.server.revision();
+        still = if now == recorded { still + 1 } else { 0 };
+        recorded = now;
+    }
     guarded.revoke("deaf").await;
     let [denied] = &guarded.rows_once("denied", 1).await[..] else { panic!("one row is due") };
     assert_eq!(denied["method"], "sendgate.v1.ConsentService/Import");

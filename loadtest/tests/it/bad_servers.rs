@@ -119,7 +119,8 @@ async fn a_server_that_goes_away_leaves_no_figure() {
         .unwrap();
     // Mid-run: it has asked about more than its samples.
     let filtered = async || {
-        let statistics = client.admin_service().get_statistics(GetStatisticsRequest {}).await;
+        let statistics =
+            client.admin_service().get_statistics(GetStatisticsRequest::default()).await;
         statistics.unwrap().into_inner().recipients_filtered
     };
     while filtered().await < 1_000_000 {

@@ -145,9 +145,12 @@ fn poll_in_background(
 
 async fn poll(client: &Client) -> Result<Sample, ClientError> {
     let mut admin = client.admin_service();
-    let statistics = timeout(PATIENCE, admin.get_statistics(GetStatisticsRequest {}))
-        .await
-        .map_err(|_| Status::unavailable(format!("no answer within {} s", PATIENCE.as_secs())))??;
+    let statistics =
+        timeout(PATIENCE, admin.get_statistics(GetStatisticsRequest { without_planes: true }))
+            .await
+            .map_err(|_| {
+                Status::unavailable(format!("no answer within {} s", PATIENCE.as_secs()))
+            })??;
     Ok(Sample { at: Instant::now(), statistics: statistics.into_inner() })
 }
 

@@ -197,6 +197,6 @@ pub async fn apply_policy(server: &TestServer, toml: &str) {
 }
 
 pub async fn revision(server: &TestServer) -> Revision {
-    let statistics = server.admin().get_statistics(GetStatisticsRequest {}).await.unwrap();
+    let statistics = server.admin().get_statistics(GetStatisticsRequest::default()).await.unwrap();
     statistics.into_inner().revision.unwrap()
 }

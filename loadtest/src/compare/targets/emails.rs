@@ -79,7 +79,7 @@ pub async fn run(
 /// P13: what the directory takes, as the running server counts it.
 async fn memory(server: &Server, findings: &mut Findings) -> Result<(), Failure> {
     let client = Client::connect(server.endpoint()).await?;
-    let request = GetStatisticsRequest {};
+    let request = GetStatisticsRequest::default();
     let statistics = client.admin_service().get_statistics(request).await?.into_inner();
     let (bytes, emails) = (statistics.directory_bytes as f64, statistics.emails as f64);
     findings.row(Row {
