@@ -4,6 +4,7 @@
 //! each group durable with one sync, publishes the view that shows it, and only
 //! then acknowledges (A2).
 
+mod beside;
 mod books;
 mod checkpoint;
 mod decision;
@@ -34,6 +35,7 @@ mod trial;
 mod work;
 
 pub use crate::store::{Loss, Purged, Remains, Restored};
+pub use beside::Backup;
 pub use books::Books;
 pub use checkpoint::{Blocks, Pages, Saved};
 pub use derive::derive;
@@ -42,7 +44,7 @@ pub use due::Due;
 pub use edits::Reach;
 pub use ends::grant_ends;
 pub use erasure::{Erased, Erasure};
-pub use handle::{Backup, Enqueued, Limits, Writer, WriterHandle};
+pub use handle::{Enqueued, Limits, Writer, WriterHandle};
 pub use measures::Measures;
 pub use outcome::{Committed, Outcome, PolicyChange, Rejection, ScopeChange, WriteError};
 pub use policy::PolicyProposal;

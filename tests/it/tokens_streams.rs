@@ -390,7 +390,8 @@ async fn a_stop_ends_streams_that_go_on_and_tells_of_them() {
     let took = begun.elapsed();
     assert!(took >= caps::DRAIN / 2, "it waited {took:?}");
     // What is not waited for is a checkpoint of little.
-    assert!(took < caps::DRAIN + Duration::from_secs(20), "it waited {took:?}");
+    let patience = caps::DRAIN / 2 + caps::CUT + Duration::from_secs(20);
+    assert!(took < patience, "it waited {took:?}");
     for status in [end(&mut open.answers).await, end(&mut open.acknowledged).await] {
         assert_eq!((status.code(), reason(&status)), (Code::Unavailable, "STOPPING".to_owned()));
     }
