@@ -14,6 +14,9 @@ run() {
 
 run cargo fmt --all --check
 run cargo clippy --release --workspace --all-targets --locked -- -D warnings
+# Building it too would take as long as all else: before a release, also
+# `cargo test --release --features otel --test it otel::`.
+run cargo clippy --release --all-targets --features otel --locked -- -D warnings
 run cargo test --release --workspace --locked
 run env RUSTDOCFLAGS=-Dwarnings cargo doc --release --no-deps --workspace --locked
 run scripts/memcheck.sh

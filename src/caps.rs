@@ -190,6 +190,10 @@ pub const HTTP_HEADER_BYTES: usize = 16 << 10;
 pub const HTTP_TIME: Duration = Duration::from_secs(10);
 /// How long the memory of all planes is not measured again for a scrape.
 pub const PLANES_MEASURED: Duration = Duration::from_secs(60);
+/// Time after a stop for sending the traces that still wait.
+pub const TRACES_END: Duration = Duration::from_secs(1);
+/// How often it is logged that traces could not be sent, at most.
+pub const TRACES_LOGGED: Duration = Duration::from_secs(60);
 /// Time for a stop: half of it for open streams to end, the rest for a checkpoint.
 pub const DRAIN: Duration = Duration::from_secs(10);
 /// Time for those that were cut off then to be told of in the audit log.

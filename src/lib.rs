@@ -25,6 +25,7 @@ pub mod recovery;
 pub mod service;
 pub mod store;
 pub mod tokens;
+pub mod traces;
 pub mod transport;
 pub mod verify;
 pub mod writer;

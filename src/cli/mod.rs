@@ -32,6 +32,7 @@ pub mod serve;
 mod stats;
 mod suppress;
 mod systemd;
+mod telemetry;
 mod token;
 mod top;
 pub mod verify;

@@ -1,16 +1,15 @@
 //! `sendgate serve`: the server.
 
-use std::{io::IsTerminal, net::SocketAddr, process::ExitCode};
+use std::{net::SocketAddr, process::ExitCode};
 
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
-use super::{Failure, config, systemd};
+use super::{Failure, config, systemd, telemetry::Telemetry};
 use crate::{
     app::{AppError, Config, Server},
     caps,
     clock::Clock,
-    config::{Flags, LogFormat, Problem, Settings},
+    config::{Flags, Problem, Settings},
     tokens::Tokens,
     transport::{Tls, TlsFiles},
 };
@@ -29,26 +28,17 @@ pub struct Args {
 /// write failed.
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let settings = config::read(&args.flags)?.settings;
-    begin_log(&settings);
-    may_listen(&settings).map_err(Failure::usage)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("the system gives no threads: {error}")))?;
+    let telemetry = runtime.block_on(async { Telemetry::begin(&settings) });
+    may_listen(&settings).map_err(Failure::usage)?;
     let ended = runtime.block_on(serve(settings));
+    telemetry.end();
     // What still counts or reads for callers who are gone is not waited for.
     runtime.shutdown_timeout(caps::CUT);
     ended.map(|()| ExitCode::SUCCESS).map_err(|error| Failure::failed(error.to_string()))
-}
-
-fn begin_log(settings: &Settings) {
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&settings.log_level))
-        .with_writer(std::io::stderr);
-    match settings.log_format {
-        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
 }
 
 /// What would keep a server with these settings from starting, as far as their

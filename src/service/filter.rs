@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Instant};
 use prost::Message as _;
 use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Code, Request, Response, Status, Streaming, async_trait};
+use tracing::Span;
 
 use super::{
     Services,
@@ -14,6 +15,7 @@ use super::{
     status::{invalid, status},
     streams::Ticket,
     totals::{Totals, reason_counts},
+    traced::BatchSpan,
 };
 use crate::{
     audit::{FilterStream, Row},
@@ -125,7 +127,8 @@ async fn run(
     };
     let ticket = services.streams.enter(asked.brand);
     let totals = Totals::of(scopes.into_iter(), asked.reasons);
-    let mut stream = Stream { services: &services, asked, session: Session::default(), totals };
+    let (call, session) = (requests.caller().call().clone(), Session::default());
+    let mut stream = Stream { services: &services, call, asked, session, totals };
     let ended = stream.run(&mut requests, &answers).await;
     let totals = Some(stream.totals);
     (ended, Some(Begun { _ticket: Some(ticket), brand, totals }))
@@ -148,6 +151,7 @@ async fn read_options(
 
 struct Stream<'a> {
     services: &'a Services,
+    call: Span,
     asked: Asked,
     session: Session,
     totals: Totals,
@@ -196,6 +200,7 @@ impl Stream<'_> {
         batch: RecipientBatch,
     ) -> (BatchAnswer, Option<OwnedSemaphorePermit>) {
         let (batch_id, begun) = (batch.batch_id, Instant::now());
+        let span = BatchSpan::begin(&self.call);
         let reached = self.services.reached(self.asked.minimum).await;
         let since = self.services.published.doubts().begin();
         // The one view that the batch is answered from (A11). It is loaded
@@ -222,6 +227,7 @@ impl Stream<'_> {
             Ok((verdicts, mut room)) => {
                 let reasons = self.asked.reasons;
                 self.services.tally.answered(&verdicts, reasons, begun);
+                span.answered(view.revision, &verdicts);
                 self.totals.add(&verdicts, &answer);
                 let answers = verdicts.into_iter().map(|it| scope_answer(it, reasons));
                 answer.scopes = answers.collect();
@@ -232,6 +238,7 @@ impl Stream<'_> {
             }
             Err((code, field, message)) => {
                 self.services.tally.refused(code);
+                span.refused(view.revision, code);
                 self.totals.refuse();
                 answer.error =
                     Some(BatchError { code: code.into(), message, field: field.to_owned() });

@@ -20,17 +20,20 @@ use tonic::{
     codegen::{BoxFuture, Service, http},
     server::NamedService,
 };
+use tracing::Span;
 
 use super::{
     Services,
     access::{Concern, Concerns, Method, method},
     interruption::Interruption,
     status::status,
+    traced::traced,
 };
 use crate::{
     audit::{Audit, Denial},
     caps,
     tokens::{Credential, Over, Role, Stranger, Tokens},
+    traces,
 };
 
 /// A service behind the gate.
@@ -47,6 +50,7 @@ pub(super) struct Gated<S> {
 struct LetIn {
     credential: Arc<Credential>,
     method: &'static Method,
+    call: Span,
 }
 
 impl<S> Gated<S> {
@@ -54,10 +58,11 @@ impl<S> Gated<S> {
         Self { service, tokens: Arc::clone(&services.tokens), audit: Arc::clone(&services.audit) }
     }
 
-    fn let_in(&self, request: &http::Request<Body>) -> Result<LetIn, Status> {
-        // Unknown to the table is unknown to everybody.
-        let method = method(request.uri().path())
-            .ok_or_else(|| Status::unimplemented("there is no such method"))?;
+    fn let_in(
+        &self,
+        request: &http::Request<Body>,
+        method: &Method,
+    ) -> Result<Arc<Credential>, Status> {
         let denied = |token: Option<&Credential>, code, reason, message: String| {
             let token = token.map(|credential| credential.grant().name.clone());
             let (peer, method) = (peer(request), method.path);
@@ -82,7 +87,7 @@ impl<S> Gated<S> {
                 let what = needs(role);
                 Err(denied(Some(&credential), Code::PermissionDenied, "ROLE_NOT_GRANTED", what))
             }
-            _ => Ok(LetIn { credential, method }),
+            _ => Ok(credential),
         }
     }
 }
@@ -107,15 +112,26 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
-        match self.let_in(&request) {
-            Ok(let_in) => {
+        let refused = |status: Status| -> Self::Future {
+            Box::pin(std::future::ready(Ok(status.into_http())))
+        };
+        // Unknown to the table is unknown to everybody.
+        let Some(method) = method(request.uri().path()) else {
+            return refused(Status::unimplemented("there is no such method"));
+        };
+        let call = traces::call(method.path);
+        #[cfg(feature = "otel")]
+        traces::export::follow(&call, request.headers());
+        let answering: Self::Future = match self.let_in(&request, method) {
+            Ok(credential) => {
                 // Nobody behind the gate needs it, or could log it.
                 request.headers_mut().remove(http::header::AUTHORIZATION);
-                request.extensions_mut().insert(let_in);
+                request.extensions_mut().insert(LetIn { credential, method, call: call.clone() });
                 Box::pin(self.service.call(request))
             }
-            Err(status) => Box::pin(std::future::ready(Ok(status.into_http()))),
-        }
+            Err(status) => refused(status),
+        };
+        traced(call, answering)
     }
 }
 
@@ -153,6 +169,7 @@ pub(super) struct Caller {
     credential: Arc<Credential>,
     method: &'static Method,
     peer: Option<SocketAddr>,
+    call: Span,
 }
 
 impl Caller {
@@ -165,6 +182,11 @@ impl Caller {
     /// Where the connection comes from.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer
+    }
+
+    /// The span of the call.
+    pub fn call(&self) -> &Span {
+        &self.call
     }
 
     /// Returns once its token is over.
@@ -331,6 +353,6 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
         tracing::error!("a service does not stand behind the gate");
         status(Code::Unauthenticated, "TOKEN_UNKNOWN", "the server does not know who calls")
     })?;
-    let LetIn { credential, method } = let_in;
-    Ok(Caller { credential, method, peer: request.remote_addr() })
+    let LetIn { credential, method, call } = let_in;
+    Ok(Caller { credential, method, peer: request.remote_addr(), call })
 }

@@ -31,6 +31,7 @@ mod supervised;
 mod tally;
 mod tokens;
 mod totals;
+mod traced;
 mod watch;
 
 pub use self::{measures::PlanesMemory, streams::Streams, tally::Tally};

@@ -27,6 +27,7 @@ use super::{
     replay::ReplayedErasure,
     search::Search,
 };
+use crate::traces;
 
 /// How long the writer sleeps at most: ends take effect within a second (R6),
 /// and answers say a time that is close.
@@ -185,8 +186,10 @@ impl Work {
             }
         }
         self.side_by_side = replies.len();
+        let commit = traces::commit(changes.len());
         match self.books.commit(changes, &mut self.salts) {
             Ok(committed) => {
+                commit.record("revision", committed.revision);
                 self.books.publish(&self.published);
                 self.measures.committed(&committed.outcomes, begun);
                 let mut outcomes = committed.outcomes.into_iter();
@@ -213,8 +216,9 @@ impl Work {
         self.write_checkpoint()?;
         let mut done = Vec::with_capacity(erasures.len());
         for erasure in erasures {
-            let begun = Instant::now();
+            let (begun, commit) = (Instant::now(), traces::commit(1));
             done.push(self.books.erase(erasure, &mut self.salts)?);
+            commit.record("revision", self.books.tip.revision);
             self.books.publish(&self.published);
             self.checkpointed(begun.elapsed());
         }
@@ -234,24 +238,28 @@ impl Work {
     ) -> Result<Committed, WriteError> {
         // As for erasures: each is one commit with its checkpoint.
         self.write_checkpoint()?;
-        let begun = Instant::now();
+        let (begun, commit) = (Instant::now(), traces::commit(erasures.len()));
         let published = Arc::clone(&self.published);
         let salts = &mut self.salts;
         let replayed = self.books.replay_erasures(erasures, search, salts, &published)?;
+        commit.record("revision", replayed.revision);
         self.checkpointed(begun.elapsed());
         Ok(replayed)
     }
 
     fn rectify(&mut self, rectification: &Rectification) -> Result<Rectified, WriteError> {
+        let commit = traces::commit(1);
         let rectified = self.books.rectify(rectification, &mut self.salts)?;
+        commit.record("revision", self.books.tip.revision);
         self.books.publish(&self.published);
         Ok(rectified)
     }
 
     fn policy(&mut self, proposal: &PolicyProposal) -> Result<PolicyChange, WriteError> {
-        let revision = self.books.tip.revision;
+        let (revision, commit) = (self.books.tip.revision, traces::commit(1));
         let change = self.books.apply_policy(proposal, &mut self.salts)?;
         if self.books.tip.revision != revision {
+            commit.record("revision", self.books.tip.revision);
             self.books.publish(&self.published);
             // A start before the next checkpoint would derive all planes anew.
             self.begin_checkpoint();

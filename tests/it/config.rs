@@ -148,6 +148,19 @@ fn the_log_is_json_where_that_is_asked_for() {
     assert!(quiet.starts_with("sendgate: cannot listen on"), "{quiet}");
 }
 
+#[cfg(not(feature = "otel"))]
+#[test]
+fn a_server_that_cannot_send_traces_says_so_where_they_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let port_taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = port_taken.local_addr().unwrap().to_string();
+    let serve = ["serve", "--data", folder.path().to_str().unwrap(), "--listen", &listen];
+    for (endpoint, is_told) in [("http://127.0.0.1:4317", true), ("", false)] {
+        let (_, _, err) = run(&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)], &serve);
+        assert_eq!(err.contains("built without traces"), is_told, "{err}");
+    }
+}
+
 /// What is wrong with the surroundings and not with the configuration.
 #[test]
 fn a_store_of_another_format_is_refused_by_the_binary_too() {

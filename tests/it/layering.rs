@@ -46,7 +46,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("http", &["caps", "health", "memory", "metrics", "service", "transport"]),
     // What counts and how it is told; those who count import it.
     ("metrics", &[]),
-    ("writer", &["caps", "clock", "domain", "ending", "engine", "memory", "metrics", "store"]),
+    // Spans, and where they are sent; those who are spanned import it.
+    ("traces", &["caps"]),
+    (
+        "writer",
+        &["caps", "clock", "domain", "ending", "engine", "memory", "metrics", "store", "traces"],
+    ),
     ("reader", &["domain", "store"]),
     ("recovery", &["clock", "domain", "engine", "store", "writer"]),
     ("verify", &["domain", "engine", "store", "writer"]),
@@ -54,7 +59,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "service",
         &[
             "audit", "caps", "domain", "engine", "memory", "metrics", "proto", "reader", "tokens",
-            "writer",
+            "traces", "writer",
         ],
     ),
     ("tokens", &["caps", "clock"]),
@@ -80,6 +85,7 @@ fn allowed_in(file: &str) -> Option<BTreeSet<&'static str>> {
         "cli/backup.rs" => &["backup"],
         "cli/restore.rs" => &["backup", "clock"],
         "cli/systemd.rs" => &["app"],
+        "cli/telemetry.rs" => &["config", "traces"],
         "cli/verify.rs" => &["clock", "recovery", "verify"],
         // Without a server, its tokens and its log are written here.
         "cli/token/offline.rs" => &["audit", "clock"],

@@ -45,6 +45,7 @@ const NOT_DRIVEN: &[(&str, &str)] = &[
     ("KEEPALIVE_ANSWER", "set on the transport, follows the former"),
     ("ACCEPT_PAUSE", "a pause after an error, and no cap"),
     ("REFUSALS_LOGGED", "a period, and no cap"),
+    ("TRACES_LOGGED", "a period, and no cap"),
     ("TOKEN_EXPIRY", "a period, and no cap"),
     ("TLS_WARNING", "the days before an end from which the log warns"),
     ("OTHER_FILES", "slow_clients.rs drives it by the limit of open files"),

@@ -45,6 +45,8 @@ mod metrics;
 mod model;
 mod no_address;
 mod orders;
+#[cfg(feature = "otel")]
+mod otel;
 mod overload;
 mod packaging;
 mod policy_change;

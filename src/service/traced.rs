@@ -1,0 +1,95 @@
+//! Spans of calls and of batches, where somebody collects them.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tonic::{
+    Status,
+    body::Body,
+    codegen::{BoxFuture, http::Response},
+};
+use tracing::Span;
+
+use crate::{engine::filter::Verdicts, proto::v1::BatchErrorCode, traces};
+
+/// Keeps the span of a call until the whole answer is given, and records how it
+/// ended.
+pub(super) fn traced(
+    call: Span,
+    answering: BoxFuture<Response<Body>, Infallible>,
+) -> BoxFuture<Response<Body>, Infallible> {
+    if call.is_disabled() {
+        return answering;
+    }
+    Box::pin(async move {
+        let response = answering.await?;
+        // A refusal is all headers.
+        if let Some(status) = Status::from_header_map(response.headers()) {
+            traces::ended(&call, status.code());
+            return Ok(response);
+        }
+        Ok(response.map(|body| Body::new(Answering { body, call })))
+    })
+}
+
+/// The body of an answer, with the span of its call.
+struct Answering {
+    body: Body,
+    call: Span,
+}
+
+impl http_body::Body for Answering {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(status) = frame.trailers_ref().and_then(Status::from_header_map)
+        {
+            traces::ended(&self.call, status.code());
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The span of a batch.
+pub(super) struct BatchSpan(Span);
+
+impl BatchSpan {
+    pub fn begin(call: &Span) -> Self {
+        Self(traces::batch(call))
+    }
+
+    /// Answered from the view of this revision; the permitted of all scopes are
+    /// counted together.
+    pub fn answered(&self, revision: u64, verdicts: &[Verdicts]) {
+        if self.0.is_disabled() {
+            return;
+        }
+        self.0.record("recipients", verdicts.first().map_or(0, |scope| scope.recipients));
+        self.0.record("permitted", verdicts.iter().map(|scope| scope.permitted).sum::<u64>());
+        self.0.record("revision", revision);
+    }
+
+    pub fn refused(&self, revision: u64, code: BatchErrorCode) {
+        self.0.record("error", code.as_str_name());
+        self.0.record("revision", revision);
+    }
+}
