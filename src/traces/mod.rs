@@ -2,7 +2,7 @@
 //!
 //! They have a target and a level of their own. The log does not tell of them,
 //! and where nobody collects them each costs a comparison. With the feature
-//! `otel`, [`export`] sends them to a collector of OpenTelemetry.
+//! `otel`, `export` sends them to a collector of OpenTelemetry.
 //!
 //! A span never says whom anything was about: it holds names of methods, numbers
 //! and codes, and nothing that a caller wrote.
