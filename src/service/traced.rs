@@ -83,13 +83,14 @@ impl BatchSpan {
         if self.0.is_disabled() {
             return;
         }
-        self.0.record("recipients", verdicts.first().map_or(0, |scope| scope.recipients));
-        self.0.record("permitted", verdicts.iter().map(|scope| scope.permitted).sum::<u64>());
-        self.0.record("revision", revision);
+        traces::record(&self.0, "recipients", verdicts.first().map_or(0, |scope| scope.recipients));
+        let permitted: u64 = verdicts.iter().map(|scope| scope.permitted).sum();
+        traces::record(&self.0, "permitted", permitted);
+        traces::record(&self.0, "revision", revision);
     }
 
     pub fn refused(&self, revision: u64, code: BatchErrorCode) {
         self.0.record("error", code.as_str_name());
-        self.0.record("revision", revision);
+        traces::record(&self.0, "revision", revision);
     }
 }

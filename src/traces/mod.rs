@@ -80,5 +80,16 @@ pub fn batch(call: &Span) -> Span {
 /// without a revision if nothing came of it.
 #[must_use]
 pub fn commit(changes: usize) -> Span {
+    let changes = number(changes);
     trace_span!(target: TARGET, parent: None, "commit", changes, revision = Empty)
+}
+
+/// Records a number.
+pub fn record(span: &Span, field: &'static str, value: impl TryInto<i64>) {
+    span.record(field, number(value));
+}
+
+/// A number as OpenTelemetry has them: it makes texts of unsigned ones.
+fn number(value: impl TryInto<i64>) -> i64 {
+    value.try_into().unwrap_or(i64::MAX)
 }

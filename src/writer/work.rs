@@ -189,7 +189,7 @@ impl Work {
         let commit = traces::commit(changes.len());
         match self.books.commit(changes, &mut self.salts) {
             Ok(committed) => {
-                commit.record("revision", committed.revision);
+                traces::record(&commit, "revision", committed.revision);
                 self.books.publish(&self.published);
                 self.measures.committed(&committed.outcomes, begun);
                 let mut outcomes = committed.outcomes.into_iter();
@@ -218,7 +218,7 @@ impl Work {
         for erasure in erasures {
             let (begun, commit) = (Instant::now(), traces::commit(1));
             done.push(self.books.erase(erasure, &mut self.salts)?);
-            commit.record("revision", self.books.tip.revision);
+            traces::record(&commit, "revision", self.books.tip.revision);
             self.books.publish(&self.published);
             self.checkpointed(begun.elapsed());
         }
@@ -242,7 +242,7 @@ impl Work {
         let published = Arc::clone(&self.published);
         let salts = &mut self.salts;
         let replayed = self.books.replay_erasures(erasures, search, salts, &published)?;
-        commit.record("revision", replayed.revision);
+        traces::record(&commit, "revision", replayed.revision);
         self.checkpointed(begun.elapsed());
         Ok(replayed)
     }
@@ -250,7 +250,7 @@ impl Work {
     fn rectify(&mut self, rectification: &Rectification) -> Result<Rectified, WriteError> {
         let commit = traces::commit(1);
         let rectified = self.books.rectify(rectification, &mut self.salts)?;
-        commit.record("revision", self.books.tip.revision);
+        traces::record(&commit, "revision", self.books.tip.revision);
         self.books.publish(&self.published);
         Ok(rectified)
     }
@@ -259,7 +259,7 @@ impl Work {
         let (revision, commit) = (self.books.tip.revision, traces::commit(1));
         let change = self.books.apply_policy(proposal, &mut self.salts)?;
         if self.books.tip.revision != revision {
-            commit.record("revision", self.books.tip.revision);
+            traces::record(&commit, "revision", self.books.tip.revision);
             self.books.publish(&self.published);
             // A start before the next checkpoint would derive all planes anew.
             self.begin_checkpoint();
