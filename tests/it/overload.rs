@@ -38,9 +38,9 @@ fn assert_overloaded(status: &Status, reason: &str) {
 }
 
 /// Callers' integers all over u64: a page each, so that counting takes a while.
-async fn server_of_many_pages() -> TestServer {
+async fn server_of_many_pages(chunks: u64) -> TestServer {
     let server = TestServer::start().await;
-    for chunk in 0..2 {
+    for chunk in 0..chunks {
         let item = |at: u64| {
             let contact = v1::Contact {
                 kind: ContactKind::ContactId.into(),
@@ -63,7 +63,7 @@ async fn server_of_many_pages() -> TestServer {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn so_many_counts_run_at_once_and_filters_go_on() {
-    let server = server_of_many_pages().await;
+    let server = server_of_many_pages(2).await;
     let request = || {
         let scope = scope(RecipientType::Individual, "push", "marketing");
         let query =
@@ -121,7 +121,7 @@ async fn exports_and_watches_above_their_number_are_told_when_to_come_back() {
 
     // Of so few contacts an export ends at once; one whose reader does not read
     // keeps its place, so the readers have more than fits ahead of them.
-    let many = server_of_many_pages().await;
+    let many = server_of_many_pages(8).await;
     let export = || v1::ExportRequest {
         brand: "main".to_owned(),
         scope: Some(scope(RecipientType::Individual, "push", "marketing")),
