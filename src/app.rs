@@ -35,7 +35,7 @@ use crate::{
     service::{PlanesMemory, Services, Streams, Tally},
     tokens::Tokens,
     transport::{self, Connections, Tls, TlsFiles},
-    writer::{self, Published, Writer, WriterHandle},
+    writer::{self, Published, Writer},
 };
 
 /// What a server needs to know.
@@ -74,7 +74,6 @@ pub struct Server {
     ended: watch::Receiver<bool>,
     transport: JoinHandle<Result<(), tonic::transport::Error>>,
     writer: Writer,
-    pinging: WriterHandle,
     health: Arc<Health>,
     drain: Duration,
 }
@@ -207,7 +206,6 @@ impl Server {
             ticking,
             ended,
             transport,
-            pinging: writer.handle(),
             writer,
             health,
             drain,
@@ -260,7 +258,7 @@ impl Server {
     /// # Errors
     /// The writer has ended.
     pub async fn ping_writer(&self) -> Result<(), AppError> {
-        self.pinging.ping().await.map_err(|_| AppError::Writer)
+        self.writer.handle().ping().await.map_err(|_| AppError::Writer)
     }
 
     /// Says that it is not serving, lets open streams end, writes a checkpoint,
@@ -284,7 +282,6 @@ impl Server {
         let failed = *self.writer.ended().borrow() || *self.ended.borrow();
         // To its end: what still said that filters serve would come after this.
         self.telling.shutdown().await;
-        drop(self.pinging);
         self.health.fail(Check::Running).await;
         if *self.writer.ended().borrow() {
             self.health.fail(Check::Writer).await;

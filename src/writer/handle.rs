@@ -252,8 +252,11 @@ impl WriterHandle {
             let give_back = move || memory.give_back(caps::MEMORY_GIVEN_BACK);
             // Without it the memory is as short as before.
             drop(tokio::task::spawn_blocking(give_back).await);
+            if is_short() {
+                return Err(self.measures.refused(WriteError::Memory));
+            }
         }
-        if is_short() { Err(self.measures.refused(WriteError::Memory)) } else { Ok(()) }
+        Ok(())
     }
 
     /// Applies a policy.

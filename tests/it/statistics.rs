@@ -66,6 +66,9 @@ async fn verdicts_writes_and_durations_are_counted_where_they_happen() {
     assert!(now.sync_durations.unwrap().count >= 1);
     assert!(now.resident_bytes > 1 << 20 && now.planes_bytes > 0);
     assert_eq!(now.planes_bytes, now.planes.iter().map(|plane| plane.memory_bytes).sum::<u64>());
+    let request = GetStatisticsRequest { without_planes: true };
+    let brief = server.admin().get_statistics(request).await.unwrap().into_inner();
+    assert_eq!((brief.planes, brief.planes_bytes), (Vec::new(), now.planes_bytes));
 
     server.set_clock(START + HOUR);
     server.admin().checkpoint(CheckpointRequest {}).await.unwrap();
