@@ -166,6 +166,8 @@ pub const CONNECTION_WINDOW: u32 = 32 << 20;
 pub const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Time for its answer.
 pub const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
+/// Time for a peer to hang up once the server has said its last on a connection.
+pub const LINGER: Duration = Duration::from_secs(1);
 /// Time that a client may take for its next whole message, and for reading an
 /// answer.
 pub const STREAM_IDLE: Duration = Duration::from_secs(600);

@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -19,6 +19,7 @@ use tokio_rustls::{rustls::pki_types::CertificateDer, server::TlsStream};
 use tonic::transport::server::Connected;
 
 use super::{places::Place, traffic::Traffic};
+use crate::caps;
 
 /// Bytes that every HTTP/2 connection begins with. A keepalive watches over a
 /// connection only once they are there.
@@ -69,6 +70,14 @@ impl Carrier {
         };
         stream.local_addr().ok()
     }
+
+    /// What lies below TLS.
+    fn socket(&mut self) -> Pin<&mut TcpStream> {
+        Pin::new(match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_mut().0,
+        })
+    }
 }
 
 /// A connection that may be served.
@@ -80,6 +89,8 @@ pub struct Connection {
     timer: Pin<Box<Sleep>>,
     /// Time that an answer may stay unread.
     idle: Duration,
+    /// It has said its last, and waits for the peer to hang up.
+    is_lingering: bool,
     _place: Place,
 }
 
@@ -100,6 +111,7 @@ impl Connection {
             preface_left: PREFACE,
             timer: Box::pin(sleep_until(begin)),
             idle,
+            is_lingering: false,
             _place: place,
         }
     }
@@ -121,6 +133,22 @@ impl Connection {
             self.timer.as_mut().reset(Instant::now() + pause);
         }
         Ok(())
+    }
+
+    /// Drops what still comes until the peer hangs up, or has had its time. A
+    /// socket that is closed while bytes come answers them with a reset, and a
+    /// reset takes from the peer what it has not read yet: the last answers, and
+    /// the error that says why a stream ended.
+    fn linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut dropped = [0; 4 << 10];
+        loop {
+            let mut dropped = ReadBuf::new(&mut dropped);
+            match self.carrier.socket().poll_read(context, &mut dropped) {
+                Poll::Pending => return self.timer.as_mut().poll(context),
+                Poll::Ready(Ok(())) if !dropped.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+            }
+        }
     }
 }
 
@@ -191,10 +219,15 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.look(context)?;
-        match &mut self.carrier {
-            Carrier::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Carrier::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        if !self.is_lingering {
+            self.look(context)?;
+            ready!(match &mut self.carrier {
+                Carrier::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+                Carrier::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+            })?;
+            self.is_lingering = true;
+            self.timer.as_mut().reset(Instant::now() + caps::LINGER);
         }
+        self.linger(context).map(Ok)
     }
 }

@@ -59,6 +59,7 @@ const NOT_DRIVEN: &[(&str, &str)] = &[
     ("TRANSPORT_MIB_CHOICE", "at its edges in the unit tests of config"),
     ("DRAIN_CHOICE", "at its edges in the unit tests of config"),
     ("CONFIG_FILE_BYTES", "at its edge in the unit tests of config"),
+    ("LINGER", "slow_clients.rs: a peer that does not hang up"),
     ("HTTP_TIME", "ten seconds of a peer that does not read"),
     ("PLANES_MEASURED", "a period, and no cap"),
     ("MEMORY_RESERVE", "tests/faults/memory.rs meets it"),

@@ -10,12 +10,15 @@ use std::{
     time::Duration,
 };
 
-use sendgate::tokens::Token;
+use sendgate::{
+    proto::v1::{FilterRequest, RecipientBatch, filter_request},
+    tokens::Token,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 pub const DATA: u8 = 0;
@@ -186,6 +189,27 @@ impl Raw {
         // The server may be gone already.
         drop(self.write.shutdown().await);
         self.closed().await
+    }
+}
+
+/// Has a batch answered three times on the first stream, and reads no answer.
+/// Three fit the stream's window if they are full. Each is sent once the one
+/// before is counted among the `filtered` recipients and has given back what
+/// only work needs: otherwise it might be refused for want of room.
+pub async fn leave_unread(raw: &mut Raw, batch: &RecipientBatch, filtered: impl AsyncFn() -> u64) {
+    let batch = filter_request::Message::Batch(batch.clone());
+    let batch = message(&FilterRequest { message: Some(batch) });
+    for _ in 0..3 {
+        sleep(Duration::from_millis(300)).await;
+        let before = filtered().await;
+        for piece in batch.chunks(16 << 10) {
+            raw.send(&frame(DATA, 0, 1, piece)).await.unwrap();
+        }
+        let begun = Instant::now();
+        while filtered().await == before {
+            assert!(begun.elapsed() < LONG, "the batches are not answered");
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 

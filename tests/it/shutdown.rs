@@ -4,6 +4,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     os::unix::net::UnixDatagram,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,9 +14,12 @@ use sendgate::proto::v1::{
     filter_request, filter_response, filter_service_client::FilterServiceClient,
 };
 use tempfile::TempDir;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::timeout,
+};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, transport::Channel};
+use tonic::{Code, Status, transport::Channel};
 
 use crate::{
     process::{Process, connect, sendgate},
@@ -124,8 +128,13 @@ fn a_watchdog_is_told_that_the_writer_answers() {
     server.kill();
 }
 
-/// A stream that goes on until the server ends it.
-async fn filter(channel: Channel, number: u64) -> (u64, Vec<v1::BatchAnswer>, Code) {
+/// A stream that goes on until the server ends it. It has `begun` with its
+/// first answer.
+async fn filter(
+    channel: Channel,
+    number: u64,
+    begun: Arc<Semaphore>,
+) -> (u64, Vec<v1::BatchAnswer>, Status) {
     let (requests, stream) = mpsc::channel::<FilterRequest>(4);
     let sending = tokio::spawn(async move {
         let mut sent = 0;
@@ -142,25 +151,34 @@ async fn filter(channel: Channel, number: u64) -> (u64, Vec<v1::BatchAnswer>, Co
     let mut client = FilterServiceClient::new(channel);
     let mut answers = client.filter(ReceiverStream::new(stream)).await.unwrap().into_inner();
     let mut whole = Vec::new();
-    let code = loop {
+    let end = loop {
         match answers.message().await {
             Ok(Some(response)) => match response.message.unwrap() {
-                filter_response::Message::Answer(answer) => whole.push(answer),
+                filter_response::Message::Answer(answer) => {
+                    if whole.is_empty() {
+                        begun.add_permits(1);
+                    }
+                    whole.push(answer);
+                }
                 filter_response::Message::Summary(_) => {}
             },
-            Ok(None) => break Code::Ok,
-            Err(status) => break status.code(),
+            Ok(None) => break Status::ok("the end"),
+            Err(status) => break status,
         }
     };
     drop(answers);
-    (sending.await.unwrap(), whole, code)
+    (sending.await.unwrap(), whole, end)
 }
 
 /// Recipients of a batch: their bits do not fill a byte.
 const SIZE: u64 = 1_003;
 
+/// Withdrawals before the stop.
+const FEW: usize = 5;
+
 /// Withdraws one number after the other; returns those that were acknowledged.
-async fn withdraw(channel: Channel) -> Vec<String> {
+/// It has `begun` with a few.
+async fn withdraw(channel: Channel, begun: Arc<Semaphore>) -> Vec<String> {
     let mut client = ConsentServiceClient::new(channel);
     let mut acknowledged = Vec::new();
     for number in 0.. {
@@ -170,6 +188,9 @@ async fn withdraw(channel: Channel) -> Vec<String> {
         match client.record(request).await {
             Ok(_) => acknowledged.push(address),
             Err(_) => break,
+        }
+        if acknowledged.len() == FEW {
+            begun.add_permits(1);
         }
     }
     acknowledged
@@ -181,17 +202,17 @@ async fn a_stop_under_load_answers_whole_batches_and_keeps_what_it_acknowledged(
     let manager = Manager::new();
     let mut server = manager.launch(&[("SENDGATE_SHUTDOWN_DEADLINE", "3")]);
     let (address, _) = manager.await_ready();
-    let mut streams = Vec::new();
+    let (mut streams, begun) = (Vec::new(), Arc::new(Semaphore::new(0)));
     for number in 0..4 {
-        streams.push(tokio::spawn(filter(connect(address).await, number)));
+        streams.push(tokio::spawn(filter(connect(address).await, number, Arc::clone(&begun))));
     }
-    let withdrawing = tokio::spawn(withdraw(connect(address).await));
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    let withdrawing = tokio::spawn(withdraw(connect(address).await, Arc::clone(&begun)));
+    drop(timeout(PATIENCE, begun.acquire_many(5)).await.expect("they begin").unwrap());
     signal(&server, Signal::TERM);
 
     for stream in streams {
-        let (sent, answers, code) = stream.await.unwrap();
-        assert_eq!(code, Code::Unavailable, "the end is told, and is no success");
+        let (sent, answers, end) = stream.await.unwrap();
+        assert_eq!(end.code(), Code::Unavailable, "the end is told, and is no success: {end:?}");
         assert!(!answers.is_empty() && answers.len() as u64 <= sent);
         for (at, answer) in answers.iter().enumerate() {
             assert_eq!(answer.batch_id, at as u64 + 1, "answers are those of the first batches");
@@ -203,7 +224,7 @@ async fn a_stop_under_load_answers_whole_batches_and_keeps_what_it_acknowledged(
         }
     }
     let acknowledged = withdrawing.await.unwrap();
-    assert!(acknowledged.len() > 3);
+    assert!(acknowledged.len() >= FEW);
     assert_eq!(exit_code(&mut server), Some(0));
     all_are_suppressed(&manager.folder.path().join("data"), &acknowledged).await;
 }

@@ -20,7 +20,10 @@ use tonic_types::StatusExt;
 
 use crate::{
     process::{Process, connect},
-    raw::{DATA, END_HEADERS, FILTER, HEADERS, LONG, Raw, call, frame, message},
+    raw::{
+        DATA, END_HEADERS, FILTER, GOAWAY, HEADERS, LONG, Raw, call, frame, leave_unread, message,
+        settings,
+    },
     support::{Asking, START, TestServer, grant, options, phones},
 };
 
@@ -207,25 +210,16 @@ async fn answers_that_wait_for_a_reader_take_room_until_it_leaves() {
 
     let mut raw = Raw::with_settings(server.address(), &[(4, 0)]).await;
     raw.acknowledge().await;
-    let batch = FilterRequest { message: Some(filter_request::Message::Batch(full.clone())) };
-    let batch = message(&batch);
     raw.send(&frame(HEADERS, END_HEADERS, 1, &call(FILTER))).await.unwrap();
     let options = message(&FilterRequest { message: Some(asked()) });
     raw.send(&frame(DATA, 0, 1, &options)).await.unwrap();
-    // Three batches fit the stream's window. The transport takes the first
-    // answer; two are kept, and then the next batch of anybody has no room.
-    for batches in 2..5 {
-        for piece in batch.chunks(16 << 10) {
-            raw.send(&frame(DATA, 0, 1, piece)).await.unwrap();
-        }
-        let answered = async || {
-            let statistics =
-                server.admin().get_statistics(GetStatisticsRequest::default()).await.unwrap();
-            statistics.into_inner().recipients_filtered == batches * caps::BATCH_RECIPIENTS as u64
-        };
-        until("the batches are not answered", answered).await;
-        sleep(MS(300)).await;
-    }
+    // The transport takes the first answer; two are kept, and then the next batch
+    // of anybody has no room.
+    leave_unread(&mut raw, &full, async || {
+        let statistics = server.admin().get_statistics(GetStatisticsRequest::default()).await;
+        statistics.unwrap().into_inner().recipients_filtered
+    })
+    .await;
     let refused = async |other: &mut Asking| {
         let answer = other.ask(full.clone()).await;
         answer.error.is_some_and(|error| error.code() == BatchErrorCode::Overloaded)
@@ -250,6 +244,39 @@ async fn answers_that_wait_for_a_reader_take_room_until_it_leaves() {
 async fn is_closed(stream: &mut TcpStream, within: Duration) -> bool {
     // A reset is an end as well.
     timeout(within, stream.read_to_end(&mut Vec::new())).await.is_ok()
+}
+
+/// A reset would take from a client what it has not read yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_still_speaks_at_the_end_is_not_cut_short_and_has_little_time() {
+    let server = TestServer::start().await;
+    let mut talking = TcpStream::connect(server.address()).await.unwrap();
+    let wrong = frame(DATA, 0, 0, b"data of no stream");
+    let first = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &settings(&[]), &wrong].concat();
+    talking.write_all(&first).await.unwrap();
+    // It goes on speaking, and reads only then.
+    for _ in 0..20 {
+        talking.write_all(&frame(DATA, 0, 1, &[0; 16 << 10])).await.unwrap();
+        sleep(MS(10)).await;
+    }
+    let mut answer = [0; 9];
+    let last = loop {
+        talking.read_exact(&mut answer).await.expect("the last word comes before the end");
+        let length = u32::from_be_bytes([0, answer[0], answer[1], answer[2]]);
+        let mut payload = vec![0; length as usize];
+        talking.read_exact(&mut payload).await.unwrap();
+        if answer[3] == GOAWAY {
+            break payload;
+        }
+    };
+    assert_eq!(last[4..8], 1_u32.to_be_bytes(), "PROTOCOL_ERROR");
+    // It never hangs up.
+    let begun = Instant::now();
+    while talking.write_all(&[0; 1 << 10]).await.is_ok() {
+        assert!(begun.elapsed() < LONG, "the connection is kept");
+        sleep(MS(20)).await;
+    }
+    others_are_served(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

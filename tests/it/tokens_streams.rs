@@ -1,9 +1,6 @@
 //! Streams whose token ends while they are open, busy or idle (F17).
 
-use std::{
-    iter::{once, repeat_n},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use sendgate::{
     caps::{self, Limits},
@@ -110,14 +107,18 @@ async fn deaf(
     raw
 }
 
-/// A filter stream of this batch, three times, which is what fits the stream's
-/// window if it is a full one; and then of more than answers are kept for.
-async fn deaf_filter(server: &TestServer, token: &Token, batch: &RecipientBatch) -> Raw {
-    let small = phones(9, &[PHONE]);
-    let batches = repeat_n(batch, 3).chain(repeat_n(&small, 2 * caps::ANSWERS_AHEAD)).cloned();
-    let messages = once(asked()).chain(batches.map(filter_request::Message::Batch));
-    let messages = messages.map(|message| FilterRequest { message: Some(message) });
-    deaf(server, token, raw::FILTER, messages).await
+/// A filter stream that has this batch answered three times, and then asks for
+/// more answers than are kept; nobody reads them.
+async fn deaf_filter(guarded: &Guarded, token: &Token, batch: &RecipientBatch) -> Raw {
+    let request = |message| FilterRequest { message: Some(message) };
+    let mut raw = deaf(&guarded.server, token, raw::FILTER, [request(asked())]).await;
+    let filtered = async || guarded.statistics().await.recipients_filtered;
+    raw::leave_unread(&mut raw, batch, filtered).await;
+    let small = request(filter_request::Message::Batch(phones(9, &[PHONE])));
+    for _ in 0..2 * caps::ANSWERS_AHEAD {
+        raw.send(&raw::frame(DATA, 0, 1, &raw::message(&small))).await.unwrap();
+    }
+    raw
 }
 
 /// The error that ends a stream; what was on its way before is read first.
@@ -330,7 +331,7 @@ async fn answers_that_nobody_reads_keep_no_room_once_their_token_is_revoked() {
     other.send(asked()).await;
     assert!(other.ask(full.clone()).await.error.is_none(), "there is room for one");
 
-    let raw = deaf_filter(&guarded.server, &token, &full).await;
+    let raw = deaf_filter(&guarded, &token, &full).await;
     let is_refused = async |other: &mut Asking| {
         let error = other.ask(full.clone()).await.error;
         error.is_some_and(|error| error.code() == BatchErrorCode::Overloaded)
@@ -384,7 +385,7 @@ async fn a_stop_ends_streams_that_go_on_and_tells_of_them() {
     let mut guarded = Guarded::start().await;
     let token = guarded.create("gateway", &["main"], &[FILTER, RECORD, ADMIN]).await;
     let mut open = Open::under(&guarded, &token).await;
-    let _deaf = deaf_filter(&guarded.server, &token, &phones(1, &[PHONE; 100])).await;
+    let _deaf = deaf_filter(&guarded, &token, &phones(1, &[PHONE; 100])).await;
     let begun = Instant::now();
     guarded.server.stop().await;
     let took = begun.elapsed();
