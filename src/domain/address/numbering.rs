@@ -119,6 +119,33 @@ impl Plan {
         Some((plan, digits.get(plan.code_digits() as usize..)?))
     }
 
+    /// The plan of an international number of at least three digits, and how many of its digits
+    /// are national.
+    fn of_number(number: u64) -> Option<(&'static Self, u32)> {
+        let digits = number.checked_ilog10()? + 1;
+        let first_three = number / 10u64.pow(digits.checked_sub(3)?);
+        let index = PLAN_BY_FIRST_DIGITS.get(usize::try_from(first_three).ok()?)?;
+        let plan = PLANS.get(usize::from(*index))?;
+        Some((plan, digits.checked_sub(plan.code_digits())?))
+    }
+
+    /// Whether national numbers of so many digits are possible.
+    fn has_length(&self, digits: u32) -> bool {
+        self.lengths.checked_shr(digits).is_some_and(|lengths| lengths & 1 == 1)
+    }
+
+    /// Whether the last digits of a number, so many, are a valid national number. Asked of few.
+    #[cold]
+    fn accepts_last(&self, number: u64, digits: u32) -> bool {
+        let (mut all, mut rest) = ([0; MAX_DIGITS as usize], number);
+        for digit in all.iter_mut().rev() {
+            *digit = (rest % 10) as u8;
+            rest /= 10;
+        }
+        let national = all.len().checked_sub(digits as usize).and_then(|at| all.get(at..));
+        national.is_some_and(|national| accepts(self.valid, national))
+    }
+
     /// The E.164 number of these national digits, if libphonenumber calls it valid.
     pub(super) fn valid(&self, national: &[u8]) -> Option<u64> {
         if accepts(self.valid, national) { self.number(national) } else { None }
@@ -251,22 +278,20 @@ pub const fn in_e164_range(number: u64) -> bool {
 /// Has an E.164 number, given as an integer, a known country calling code and a possible length?
 ///
 /// Integer columns in `opt_out` and `exempt` scopes ask this, because there an unknown number
-/// would be permitted (R1). It does not say that the number is valid.
+/// would be permitted (R1). It does not say that the number is valid; but what is valid has a
+/// possible length, also where libphonenumber's list of lengths leaves it out: in Canada numbers
+/// that begin with 310 have seven digits, in the rest of +1 none has.
 #[must_use]
 pub fn plausible(number: u64) -> bool {
-    if !in_e164_range(number) {
-        return false;
-    }
-    let digits = number.ilog10() + 1;
-    let first_three = number / 10u64.pow(digits - 3);
-    PLAN_BY_FIRST_DIGITS
-        .get(first_three as usize)
-        .and_then(|index| PLANS.get(usize::from(*index)))
-        .is_some_and(|plan| plan.lengths >> (digits - plan.code_digits()) & 1 == 1)
+    in_e164_range(number)
+        && Plan::of_number(number).is_some_and(|(plan, national)| {
+            plan.has_length(national) || plan.accepts_last(number, national)
+        })
 }
 
 /// Whether all numbers from one to another are [`plausible`], or none; nothing if it takes a look
-/// at each. Numbers of one length that begin with the same three digits are alike.
+/// at each. Numbers of one length that begin with the same three digits are alike, but for the
+/// few that are valid with a length that others of their country do not have.
 #[must_use]
 pub fn plausible_throughout(first: u64, last: u64) -> Option<bool> {
     if last < 10u64.pow(MIN_DIGITS - 1) || first >= 10u64.pow(MAX_DIGITS) {
@@ -274,8 +299,15 @@ pub fn plausible_throughout(first: u64, last: u64) -> Option<bool> {
     }
     let digits = first.checked_ilog10()?;
     let tail = 10u64.pow(digits.checked_sub(2)?);
-    let alike = last.ilog10() == digits && first / tail == last / tail;
-    alike.then(|| plausible(first))
+    if last.ilog10() != digits || first / tail != last / tail {
+        return None;
+    }
+    match Plan::of_number(first) {
+        Some((plan, national)) => {
+            (in_e164_range(first) && plan.has_length(national)).then_some(true)
+        }
+        None => Some(false),
+    }
 }
 
 #[cfg(test)]
@@ -323,6 +355,9 @@ mod tests {
             // Seven digits are a local number in the United States, not an international one.
             (15_550_123, true, false),
             (12_025_550_123, true, true),
+            // But in Canada these are valid ones.
+            (13_100_000, true, true),
+            (13_110_000, true, false),
             (999_999_999_999_999, true, false),
             (1_000_000_000_000_000, false, false),
             (u64::MAX, false, false),
@@ -336,7 +371,8 @@ mod tests {
         let mut told = 0;
         for power in 0..=15 {
             let ten = 10_u64.pow(power);
-            for first in [ten.saturating_sub(40_000), ten, 905_321_234_567 % (90 * ten), 21 * ten] {
+            let firsts = [ten.saturating_sub(40_000), ten, 905_321_234_567 % (90 * ten), 21 * ten];
+            for first in firsts.into_iter().chain([13_050_000, 13_100_000, 15_550_000]) {
                 let last = first + 65_535;
                 let found = plausible_throughout(first, last);
                 let numbers = (first..=last).step_by(101).chain([last]);

@@ -316,7 +316,7 @@ mod tests {
         #[test]
         fn a_canonical_number_reads_as_itself(digits in "[1-9][0-9]{4,15}") {
             if let Ok(number) = read(&digits, "TR") {
-                prop_assert!(plausible(number));
+                prop_assert!(plausible(number), "{number}");
                 prop_assert_eq!(read(&format!("+{number}"), "-"), Ok(number));
             }
             if let Ok(number) = read_phone(digits.as_bytes(), region("TR"), Accept::Possible) {
