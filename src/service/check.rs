@@ -1,5 +1,7 @@
 //! One recipient: decided as in a batch of one, so that both always agree.
 
+use std::cell::RefCell;
+
 use tonic::{Code, Status};
 
 use super::{
@@ -35,8 +37,9 @@ impl Services {
         let contact = request.contact.ok_or_else(|| invalid("contact", "name the contact"))?;
         let scope = request.scope.ok_or_else(|| invalid("scope", "name the scope"))?;
         let kind = convert::kind(contact.kind, "contact.kind")?;
-        let current = self.published.load();
-        let scope = named_scope(&current, &request.brand, &scope, "scope", kind)?;
+        let mut since = self.published.doubts().begin();
+        let mut view = self.published.load();
+        let scope = named_scope(&view, &request.brand, &scope, "scope", kind)?;
         let asked = Asked {
             brand: scope.brand,
             scopes: vec![scope],
@@ -44,14 +47,16 @@ impl Services {
             region: convert::region(&contact.default_region, "contact.default_region")?,
             reasons: true,
             deduplicate: false,
-            minimum: minimum(&current, request.minimum_revision)?,
+            minimum: minimum(&view, request.minimum_revision)?,
         };
-        drop(current);
-        if !self.reached(asked.minimum).await {
-            return Err(Self::not_yet(&self.published.load()));
+        if view.revision < asked.minimum {
+            drop(view);
+            if !self.reached(asked.minimum).await {
+                return Err(Self::not_yet(&self.published.load()));
+            }
+            since = self.published.doubts().begin();
+            view = self.published.load();
         }
-        let since = self.published.doubts().begin();
-        let view = self.published.load();
         // An address that is none is a verdict here, as it is in a batch.
         let address = convert::address(Some(&contact), Accept::Valid).ok();
         let reason = decide(&view, &asked, address.as_ref())?;
@@ -103,22 +108,30 @@ impl Services {
     }
 }
 
+thread_local! {
+    /// The buffers of a batch: for one recipient they would cost more to make
+    /// than the verdict. Nothing in them outlives the next call.
+    static SESSION: RefCell<Session> = RefCell::default();
+}
+
 fn decide(view: &View, asked: &Asked, address: Option<&Address>) -> Result<Reason, Status> {
     let Some(address) = address else { return Ok(Reason::InvalidRecipient) };
     let question = asked.of(view).map_err(|_| {
         status(Code::NotFound, "NOT_DECLARED", "the policy no longer has this scope")
     })?;
-    let mut session = Session::default();
-    match address {
-        Address::Phone(id) | Address::ContactId(id) => {
-            session.read_ids([*id].into_iter(), &question, view);
+    let verdicts = SESSION.with_borrow_mut(|session| {
+        match address {
+            Address::Phone(id) | Address::ContactId(id) => {
+                session.read_ids([*id].into_iter(), &question, view);
+            }
+            Address::Email(text) | Address::ExternalId(text) => {
+                let line = bytes::Bytes::copy_from_slice(text.as_bytes());
+                session.read_lines(&line, &question, view);
+            }
         }
-        Address::Email(text) | Address::ExternalId(text) => {
-            let line = bytes::Bytes::copy_from_slice(text.as_bytes());
-            session.read_lines(&line, &question, view);
-        }
-    }
-    let verdicts = session.filter(view, &question).map_err(|error| {
+        session.filter(view, &question)
+    });
+    let verdicts = verdicts.map_err(|error| {
         tracing::error!(?error, "a recipient could not be decided on");
         status(Code::Internal, "UNDECIDED", "the server failed; nothing is permitted")
     })?;

@@ -1,6 +1,8 @@
 //! From the wire to the domain: everything is checked once, on receipt, into
 //! types that cannot be wrong.
 
+use std::fmt;
+
 use super::refusal::Refusal;
 use crate::{
     caps,
@@ -37,14 +39,19 @@ pub(super) fn kind(value: i32, field: &str) -> Checked<ContactKind> {
     }
 }
 
-/// The recipient type of a wire value.
-pub(super) fn recipient_type(value: i32, field: &str) -> Checked<RecipientType> {
-    selector(value, field)?
-        .1
-        .ok_or_else(|| Refusal::invalid(field, "state the recipient type: individual or merchant"))
+/// The recipient type of a wire value. The field's name is written out only for
+/// an error: `Check` asks this for each recipient.
+pub(super) fn recipient_type(value: i32, field: fmt::Arguments<'_>) -> Checked<RecipientType> {
+    selector(value, field)?.1.ok_or_else(|| {
+        let what = "state the recipient type: individual or merchant";
+        Refusal::invalid(&field.to_string(), what)
+    })
 }
 
-fn selector(value: i32, field: &str) -> Checked<(TypeSelector, Option<RecipientType>)> {
+fn selector(
+    value: i32,
+    field: impl fmt::Display,
+) -> Checked<(TypeSelector, Option<RecipientType>)> {
     match v1::RecipientType::try_from(value) {
         Ok(v1::RecipientType::Unspecified) => Ok((TypeSelector::Any, None)),
         Ok(v1::RecipientType::Individual) => {
@@ -53,7 +60,10 @@ fn selector(value: i32, field: &str) -> Checked<(TypeSelector, Option<RecipientT
         Ok(v1::RecipientType::Merchant) => {
             Ok((TypeSelector::Merchant, Some(RecipientType::Merchant)))
         }
-        Err(_) => Err(Refusal::invalid(field, "this recipient type is unknown to the server")),
+        Err(_) => {
+            let what = "this recipient type is unknown to the server";
+            Err(Refusal::invalid(&field.to_string(), what))
+        }
     }
 }
 

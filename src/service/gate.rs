@@ -19,6 +19,7 @@ use tonic::{
     body::Body,
     codegen::{BoxFuture, Service, http},
     server::NamedService,
+    transport::server::TcpConnectInfo,
 };
 use tracing::Span;
 
@@ -50,6 +51,7 @@ pub(super) struct Gated<S> {
 struct LetIn {
     credential: Arc<Credential>,
     method: &'static Method,
+    peer: Option<SocketAddr>,
     call: Span,
 }
 
@@ -62,10 +64,11 @@ impl<S> Gated<S> {
         &self,
         request: &http::Request<Body>,
         method: &Method,
+        peer: Option<SocketAddr>,
     ) -> Result<Arc<Credential>, Status> {
         let denied = |token: Option<&Credential>, code, reason, message: String| {
             let token = token.map(|credential| credential.grant().name.clone());
-            let (peer, method) = (peer(request), method.path);
+            let method = method.path;
             deny(&self.audit, Denial { method, reason, token, peer, brand: None }, code, message)
         };
         let credential = self.tokens.authenticate(shown(request)).map_err(|stranger| {
@@ -100,8 +103,12 @@ const EXPIRED: &str = "this token's time is over: have another one created";
 
 impl<S> Service<http::Request<Body>> for Gated<S>
 where
-    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
-    S::Future: Send + 'static,
+    S: Service<
+            http::Request<Body>,
+            Response = http::Response<Body>,
+            Error = Infallible,
+            Future = BoxFuture<http::Response<Body>, Infallible>,
+        >,
 {
     type Response = http::Response<Body>;
     type Error = Infallible;
@@ -122,12 +129,17 @@ where
         let call = traces::call(method.path);
         #[cfg(feature = "otel")]
         traces::export::follow(&call, request.headers());
-        let answering: Self::Future = match self.let_in(&request, method) {
+        // In its place comes `LetIn`: one more extension would not fit the smallest
+        // table that a request has for them.
+        let peer = request.extensions_mut().remove::<TcpConnectInfo>();
+        let peer = peer.and_then(|peer| peer.remote_addr);
+        let answering = match self.let_in(&request, method, peer) {
             Ok(credential) => {
                 // Nobody behind the gate needs it, or could log it.
                 request.headers_mut().remove(http::header::AUTHORIZATION);
-                request.extensions_mut().insert(LetIn { credential, method, call: call.clone() });
-                Box::pin(self.service.call(request))
+                let let_in = LetIn { credential, method, peer, call: call.clone() };
+                request.extensions_mut().insert(let_in);
+                self.service.call(request)
             }
             Err(status) => refused(status),
         };
@@ -145,12 +157,6 @@ fn shown(request: &http::Request<Body>) -> Option<&str> {
     // What is no text is no token either.
     let (scheme, token) = value.to_str().unwrap_or_default().split_once(' ').unwrap_or_default();
     Some(if scheme.eq_ignore_ascii_case("bearer") { token.trim() } else { "" })
-}
-
-fn peer(request: &http::Request<Body>) -> Option<SocketAddr> {
-    let mut asked = Request::new(());
-    asked.extensions_mut().clone_from(request.extensions());
-    asked.remote_addr()
 }
 
 /// The status of a denial, which leaves a row. A denial that cannot be logged
@@ -353,6 +359,6 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
         tracing::error!("a service does not stand behind the gate");
         status(Code::Unauthenticated, "TOKEN_UNKNOWN", "the server does not know who calls")
     })?;
-    let LetIn { credential, method, call } = let_in;
-    Ok(Caller { credential, method, peer: request.remote_addr(), call })
+    let LetIn { credential, method, peer, call } = let_in;
+    Ok(Caller { credential, method, peer, call })
 }

@@ -116,6 +116,19 @@ impl Connection {
         }
     }
 
+    /// What the carrier says; an error in the place of waiting once the peer has
+    /// had its time. While bytes come and go there is nothing to look at.
+    fn or_end<T>(
+        &mut self,
+        said: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if said.is_pending() {
+            self.look(context)?;
+        }
+        said
+    }
+
     /// An error once the peer has had its time.
     fn look(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         let ended = |why| {
@@ -166,7 +179,6 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.look(context)?;
         let before = buffer.filled().len();
         let read = match &mut self.carrier {
             Carrier::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
@@ -174,7 +186,7 @@ impl AsyncRead for Connection {
         };
         let came = buffer.filled().len() - before;
         self.preface_left = self.preface_left.saturating_sub(came);
-        read
+        self.or_end(read, context)
     }
 }
 
@@ -184,11 +196,11 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.look(context)?;
-        match &mut self.carrier {
+        let written = match &mut self.carrier {
             Carrier::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Carrier::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
+        };
+        self.or_end(written, context)
     }
 
     fn poll_write_vectored(
@@ -196,11 +208,11 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.look(context)?;
-        match &mut self.carrier {
+        let written = match &mut self.carrier {
             Carrier::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
             Carrier::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-        }
+        };
+        self.or_end(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -211,20 +223,20 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.look(context)?;
-        match &mut self.carrier {
+        let flushed = match &mut self.carrier {
             Carrier::Plain(stream) => Pin::new(stream).poll_flush(context),
             Carrier::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
+        };
+        self.or_end(flushed, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.is_lingering {
-            self.look(context)?;
-            ready!(match &mut self.carrier {
+            let said = match &mut self.carrier {
                 Carrier::Plain(stream) => Pin::new(stream).poll_shutdown(context),
                 Carrier::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-            })?;
+            };
+            ready!(self.or_end(said, context))?;
             self.is_lingering = true;
             self.timer.as_mut().reset(Instant::now() + caps::LINGER);
         }

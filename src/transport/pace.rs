@@ -8,20 +8,18 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::{
     Code, Status,
     body::Body,
-    codegen::{
-        BoxFuture,
-        http::{HeaderMap, Request, Response},
-    },
+    codegen::http::{HeaderMap, Request, Response},
     transport::server::TcpConnectInfo,
 };
 use tonic_types::{ErrorDetails, StatusExt};
@@ -65,11 +63,10 @@ pub(super) struct Paced<S> {
 impl<S> Service<Request<Body>> for Paced<S>
 where
     S: Service<Request<Body>, Response = Response<Body>>,
-    S::Future: Send + 'static,
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = BoxFuture<Response<Body>, S::Error>;
+    type Future = Call<S::Future>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.service.poll_ready(context)
@@ -77,11 +74,11 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         // Nothing but our listener brings connections, and it names their peers.
-        let Some(peer) = request.extensions().get::<Peer>().cloned() else {
+        let Some(peer) = request.extensions_mut().remove::<Peer>() else {
             let nobody = end(Code::Internal, "NO_PEER", "the connection has no peer");
-            return Box::pin(async move { Ok(nobody.into_http()) });
+            return Call::Refused { status: nobody };
         };
-        // Where tonic's `Request::remote_addr` looks.
+        // In its place: where tonic's `Request::remote_addr` looks.
         request
             .extensions_mut()
             .insert(TcpConnectInfo { local_addr: peer.local, remote_addr: Some(peer.address) });
@@ -99,19 +96,35 @@ where
                 ended: false,
             })
         }));
-        let traffic = peer.traffic;
-        Box::pin(async move {
-            let response = answering.await?;
-            Ok(response.map(|body| {
-                Body::new(Answering {
-                    body,
-                    traffic,
-                    too_old,
-                    timer: Timer::default(),
-                    ended: false,
-                })
-            }))
-        })
+        Call::Answering { answering, traffic: peer.traffic, too_old }
+    }
+}
+
+pin_project! {
+    /// A call until its answer begins.
+    #[project = CallStage]
+    pub(super) enum Call<F> {
+        Refused { status: Status },
+        Answering { #[pin] answering: F, traffic: Arc<Traffic>, too_old: Instant },
+    }
+}
+
+impl<F, E> Future for Call<F>
+where
+    F: Future<Output = Result<Response<Body>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let (answering, traffic, too_old) = match self.project() {
+            CallStage::Refused { status } => return Poll::Ready(Ok(status.clone().into_http())),
+            CallStage::Answering { answering, traffic, too_old } => (answering, traffic, *too_old),
+        };
+        let response = ready!(answering.poll(context))?;
+        let traffic = Arc::clone(traffic);
+        Poll::Ready(Ok(response.map(|body| {
+            Body::new(Answering { body, traffic, too_old, timer: Timer::default(), ended: false })
+        })))
     }
 }
 

@@ -6,7 +6,7 @@ mod text;
 pub use names::{NameClass, Names};
 pub use text::{PolicyError, STARTER};
 
-use std::{collections::HashMap, fmt, ops::Range};
+use std::{collections::BTreeMap, fmt, ops::Range};
 
 use super::{
     address::mask_id,
@@ -20,10 +20,10 @@ pub struct Policy {
     version: String,
     text: String,
     names: Names,
-    channels: HashMap<ChannelId, Vec<ContactKind>>,
+    channels: BTreeMap<ChannelId, Vec<ContactKind>>,
     /// Ordered by brand, so that each brand's scopes lie together.
     scopes: Vec<ScopeRules>,
-    by_brand: HashMap<BrandId, Range<usize>>,
+    by_brand: BTreeMap<BrandId, Range<usize>>,
     redact_after: Option<i64>,
 }
 
@@ -120,7 +120,7 @@ impl Policy {
         self.by_brand.get(&brand).cloned().unwrap_or(0..0)
     }
 
-    /// The brands, in no particular order.
+    /// The brands, ascending.
     pub fn brands(&self) -> impl Iterator<Item = BrandId> {
         self.by_brand.keys().copied()
     }
@@ -183,17 +183,18 @@ impl Policy {
         purpose: &str,
     ) -> Result<Scope, NotDeclared> {
         let id = self.brand(brand)?;
-        let scope = Scope {
-            brand: id,
-            recipient_type,
-            channel: self.channel(id, channel)?,
-            purpose: self.purpose(id, purpose)?,
+        let scope = || {
+            let (channel, purpose) = (self.names.channel(channel)?, self.names.purpose(purpose)?);
+            Some(Scope { brand: id, recipient_type, channel, purpose })
         };
+        if let Some(scope) = scope().filter(|scope| self.position(scope).is_some()) {
+            return Ok(scope);
+        }
+        self.channel(id, channel)?;
+        self.purpose(id, purpose)?;
         // A purpose need not have rules for both recipient types.
-        self.position(&scope).map(|_| scope).ok_or_else(|| {
-            let name = format!("{purpose} for {}", recipient_type.name());
-            NotDeclared::new(NameClass::Purpose, &name, Some(brand))
-        })
+        let name = format!("{purpose} for {}", recipient_type.name());
+        Err(NotDeclared::new(NameClass::Purpose, &name, Some(brand)))
     }
 
     /// A brand's name; `*` for all brands.
@@ -236,12 +237,12 @@ impl Policy {
         version: String,
         text: &str,
         names: Names,
-        channels: HashMap<ChannelId, Vec<ContactKind>>,
+        channels: BTreeMap<ChannelId, Vec<ContactKind>>,
         mut scopes: Vec<ScopeRules>,
         redact_after: Option<i64>,
     ) -> Self {
         scopes.sort_by_key(|rules| rules.scope);
-        let mut by_brand: HashMap<BrandId, Range<usize>> = HashMap::new();
+        let mut by_brand: BTreeMap<BrandId, Range<usize>> = BTreeMap::new();
         for (position, rules) in scopes.iter().enumerate() {
             by_brand.entry(rules.scope.brand).or_insert(position..position).end = position + 1;
         }

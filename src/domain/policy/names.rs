@@ -1,6 +1,6 @@
 //! The numbers of names. A number is given once and never reused (A8).
 
-use std::{collections::HashMap, fmt};
+use std::{collections::BTreeMap, fmt};
 
 use crate::domain::scope::{BrandId, ChannelId, PurposeId};
 
@@ -39,8 +39,12 @@ impl fmt::Display for NameClass {
 /// All names that a store has ever numbered, from 1 in each class.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
-    forward: HashMap<(NameClass, String), u32>,
-    backward: HashMap<(NameClass, u32), String>,
+    // One map a class, so that a name is looked up without a copy of it. Ordered:
+    // a comparison of a few names is quicker than one hash that is safe to use.
+    brands: BTreeMap<String, u32>,
+    channels: BTreeMap<String, u32>,
+    purposes: BTreeMap<String, u32>,
+    backward: BTreeMap<(NameClass, u32), String>,
 }
 
 impl Names {
@@ -50,10 +54,9 @@ impl Names {
     pub fn restore(&mut self, class: NameClass, number: u32, name: &str) -> bool {
         let fresh = number != 0
             && !self.backward.contains_key(&(class, number))
-            && !self.forward.contains_key(&(class, name.to_owned()));
+            && self.number(class, name).is_none();
         if fresh {
-            self.forward.insert((class, name.to_owned()), number);
-            self.backward.insert((class, number), name.to_owned());
+            self.insert(class, number, name);
         }
         fresh || self.number(class, name) == Some(number)
     }
@@ -63,18 +66,31 @@ impl Names {
         if let Some(number) = self.number(class, name) {
             return number;
         }
-        let greatest =
-            self.backward.keys().filter(|key| key.0 == class).map(|key| key.1).max().unwrap_or(0);
-        let number = greatest + 1;
-        self.forward.insert((class, name.to_owned()), number);
-        self.backward.insert((class, number), name.to_owned());
+        let greatest = self.backward.range((class, 0)..=(class, u32::MAX)).next_back();
+        let number = greatest.map_or(0, |((_, number), _)| *number) + 1;
+        self.insert(class, number, name);
         number
+    }
+
+    fn insert(&mut self, class: NameClass, number: u32, name: &str) {
+        let forward = match class {
+            NameClass::Brand => &mut self.brands,
+            NameClass::Channel => &mut self.channels,
+            NameClass::Purpose => &mut self.purposes,
+        };
+        forward.insert(name.to_owned(), number);
+        self.backward.insert((class, number), name.to_owned());
     }
 
     /// The number of a name.
     #[must_use]
     pub fn number(&self, class: NameClass, name: &str) -> Option<u32> {
-        self.forward.get(&(class, name.to_owned())).copied()
+        let forward = match class {
+            NameClass::Brand => &self.brands,
+            NameClass::Channel => &self.channels,
+            NameClass::Purpose => &self.purposes,
+        };
+        forward.get(name).copied()
     }
 
     /// The channel of a name.
@@ -106,12 +122,7 @@ impl Names {
     /// Every assignment, by class and number.
     #[must_use]
     pub fn all(&self) -> Vec<(NameClass, u32, &str)> {
-        let mut all: Vec<_> = self
-            .backward
-            .iter()
-            .map(|((class, number), name)| (*class, *number, name.as_str()))
-            .collect();
-        all.sort_unstable();
-        all
+        let all = self.backward.iter();
+        all.map(|((class, number), name)| (*class, *number, name.as_str())).collect()
     }
 }

@@ -1,9 +1,6 @@
 //! The TOML form of a policy, and the checks that make it one.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fmt,
-};
+use std::{collections::BTreeMap, fmt};
 
 use serde::Deserialize;
 
@@ -117,7 +114,7 @@ pub(super) fn parse(text: &str) -> Result<Text, PolicyError> {
 impl Text {
     pub(super) fn compile(self, text: &str, mut names: Names) -> Result<Policy, PolicyError> {
         self.check_names()?;
-        let mut kinds_of = HashMap::new();
+        let mut kinds_of = BTreeMap::new();
         for (name, channel) in &self.channels {
             let id = channel_id(&mut names, name)?;
             kinds_of.insert(id, channel.kinds(name)?);
