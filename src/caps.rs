@@ -167,6 +167,7 @@ pub const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Time for its answer.
 pub const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
 /// Time for a peer to hang up once the server has said its last on a connection.
+/// A stop waits for it as for open streams, within its own time.
 pub const LINGER: Duration = Duration::from_secs(1);
 /// Time that a client may take for its next whole message, and for reading an
 /// answer.

@@ -131,8 +131,14 @@ impl<Whole: Fn(u64, u64) -> Option<bool>, Each: Fn(u64) -> bool> Screen<'_, Whol
         }
         if may_all.is_none() {
             for (at, word) in words.iter_mut().enumerate() {
-                let may = |bit: &usize| (self.may)(index << 16 | (at * 64 + bit) as u64);
-                *word &= (0..64).filter(may).fold(0, |may, bit| may | 1 << bit);
+                // Only members are asked about: few words have many left.
+                let mut left = *word;
+                while left != 0 {
+                    let bit = left.trailing_zeros();
+                    left &= left - 1;
+                    let may = (self.may)(index << 16 | (at as u64 * 64 + u64::from(bit)));
+                    *word &= !(u64::from(!may) << bit);
+                }
             }
         }
         answer.keep_words(index, &words);

@@ -97,6 +97,7 @@ impl Recipients {
         self.implausible.clear();
         self.fingerprints.clear();
         self.erased.clear();
+        self.text.clear();
     }
 
     /// Takes a column of phones or contact IDs.

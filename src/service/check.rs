@@ -37,8 +37,7 @@ impl Services {
         let contact = request.contact.ok_or_else(|| invalid("contact", "name the contact"))?;
         let scope = request.scope.ok_or_else(|| invalid("scope", "name the scope"))?;
         let kind = convert::kind(contact.kind, "contact.kind")?;
-        let mut since = self.published.doubts().begin();
-        let mut view = self.published.load();
+        let (mut since, mut view) = (self.published.doubts().begin(), self.published.load());
         let scope = named_scope(&view, &request.brand, &scope, "scope", kind)?;
         let asked = Asked {
             brand: scope.brand,
@@ -50,7 +49,7 @@ impl Services {
             minimum: minimum(&view, request.minimum_revision)?,
         };
         if view.revision < asked.minimum {
-            drop(view);
+            drop((since, view));
             if !self.reached(asked.minimum).await {
                 return Err(Self::not_yet(&self.published.load()));
             }

@@ -4,7 +4,7 @@
 use std::{
     io::{self, IoSlice},
     net::SocketAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -13,9 +13,10 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    task::coop::unconstrained,
     time::{Instant, Sleep, sleep_until},
 };
-use tokio_rustls::{rustls::pki_types::CertificateDer, server::TlsStream};
+use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
 use super::{places::Place, traffic::Traffic};
@@ -27,28 +28,13 @@ const PREFACE: usize = 24;
 /// How often unread answers are looked at, as a share of the time they have.
 const LOOKS: u32 = 4;
 
-/// Who is at the other end; stands in the extensions of each request.
+/// Who is at the other end; stands in the extensions of each request until
+/// `pace` takes it out.
 #[derive(Clone)]
 pub struct Peer {
     pub(super) address: SocketAddr,
     pub(super) local: Option<SocketAddr>,
-    certificates: Option<Arc<[CertificateDer<'static>]>>,
     pub(super) traffic: Arc<Traffic>,
-}
-
-impl Peer {
-    /// Its address.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The certificates that it proved to be its own, in DER, its own first;
-    /// none without mutual TLS.
-    #[must_use]
-    pub fn certificates(&self) -> Option<&[CertificateDer<'static>]> {
-        self.certificates.as_deref()
-    }
 }
 
 /// What carries the bytes.
@@ -58,11 +44,6 @@ pub(super) enum Carrier {
 }
 
 impl Carrier {
-    fn certificates(&self) -> Option<Arc<[CertificateDer<'static>]>> {
-        let Self::Tls(stream) = self else { return None };
-        stream.get_ref().1.peer_certificates().map(Arc::from)
-    }
-
     fn local(&self) -> Option<SocketAddr> {
         let stream = match self {
             Self::Plain(stream) => stream,
@@ -104,10 +85,10 @@ impl Connection {
         begin: Instant,
         idle: Duration,
     ) -> Self {
-        let (local, certificates) = (carrier.local(), carrier.certificates());
+        let local = carrier.local();
         Self {
             carrier,
-            peer: Peer { address, local, certificates, traffic },
+            peer: Peer { address, local, traffic },
             preface_left: PREFACE,
             timer: Box::pin(sleep_until(begin)),
             idle,
@@ -131,11 +112,12 @@ impl Connection {
 
     /// An error once the peer has had its time.
     fn look(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        let peer = self.peer.address;
         let ended = |why| {
-            tracing::info!(peer = %self.peer.address, why, "a connection was closed");
+            tracing::info!(%peer, why, "a connection was closed");
             Err(io::Error::new(io::ErrorKind::TimedOut, why))
         };
-        while self.timer.as_mut().poll(context).is_ready() {
+        while self.is_time_over(context) {
             if self.preface_left > 0 {
                 return ended("it did not begin to speak HTTP/2");
             }
@@ -148,18 +130,28 @@ impl Connection {
         Ok(())
     }
 
+    /// Whether the timer has run out; wakes the task if it has not. It is asked
+    /// outside of tokio's budget: a peer that floods uses that up, and a timer
+    /// within it would then not be looked at.
+    fn is_time_over(&mut self, context: &mut Context<'_>) -> bool {
+        pin!(unconstrained(self.timer.as_mut())).poll(context).is_ready()
+    }
+
     /// Drops what still comes until the peer hangs up, or has had its time. A
     /// socket that is closed while bytes come answers them with a reset, and a
     /// reset takes from the peer what it has not read yet: the last answers, and
     /// the error that says why a stream ended.
     fn linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.is_time_over(context) {
+            return Poll::Ready(());
+        }
         let mut dropped = [0; 4 << 10];
         loop {
             let mut dropped = ReadBuf::new(&mut dropped);
-            match self.carrier.socket().poll_read(context, &mut dropped) {
-                Poll::Pending => return self.timer.as_mut().poll(context),
-                Poll::Ready(Ok(())) if !dropped.filled().is_empty() => {}
-                Poll::Ready(_) => return Poll::Ready(()),
+            // It ends in any case: a budget is there for so many reads.
+            ready!(self.carrier.socket().poll_read(context, &mut dropped)).ok();
+            if dropped.filled().is_empty() {
+                return Poll::Ready(());
             }
         }
     }

@@ -193,9 +193,9 @@ impl Raw {
 }
 
 /// Has a batch answered three times on the first stream, and reads no answer.
-/// Three fit the stream's window if they are full. Each is sent once the one
-/// before is counted among the `filtered` recipients and has given back what
-/// only work needs: otherwise it might be refused for want of room.
+/// Three fit the stream's window if they are full. Each is sent a while after the
+/// one before is counted among the `filtered` recipients: at once it might find
+/// that the room for its work was not given back yet.
 pub async fn leave_unread(raw: &mut Raw, batch: &RecipientBatch, filtered: impl AsyncFn() -> u64) {
     let batch = filter_request::Message::Batch(batch.clone());
     let batch = message(&FilterRequest { message: Some(batch) });

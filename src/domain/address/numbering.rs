@@ -134,7 +134,8 @@ impl Plan {
         self.lengths.checked_shr(digits).is_some_and(|lengths| lengths & 1 == 1)
     }
 
-    /// Whether the last digits of a number, so many, are a valid national number. Asked of few.
+    /// Whether the last digits of a number, so many, are a valid national number. Asked only of
+    /// those whose length is not possible.
     #[cold]
     fn accepts_last(&self, number: u64, digits: u32) -> bool {
         let (mut all, mut rest) = ([0; MAX_DIGITS as usize], number);
