@@ -10,8 +10,8 @@ use std::{
 use sendgate::{
     caps,
     proto::v1::{
-        self, BatchAnswer, FilterRequest, FilterResponse, FilterSummary, Reason, RecipientBatch,
-        Revision, ScopeAnswer, ScopeSummary, filter_request, filter_response,
+        self, BatchAnswer, FilterRequest, FilterResponse, FilterSummary, Reason, ReasonCount,
+        RecipientBatch, Revision, ScopeAnswer, ScopeSummary, filter_request, filter_response,
         filter_service_server::{FilterService, FilterServiceServer},
     },
 };
@@ -22,7 +22,11 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-use super::{child::Child, flat::FlatBitset, population::Population};
+use super::{
+    child::Child,
+    flat::{FlatBitset, FlatReasons},
+    population::Population,
+};
 use crate::failure::Failure;
 
 /// Arguments of `loadtest baseline`.
@@ -41,6 +45,18 @@ enum Kind {
     Echo,
     /// Answers phones from a flat bitset
     FlatBitset,
+    /// Answers phones with reasons, from a byte for each number
+    FlatReasons,
+}
+
+/// What a baseline knows of phones.
+enum Known {
+    /// It decodes every message and permits nobody.
+    Nothing,
+    /// Who is permitted.
+    Permitted(FlatBitset),
+    /// The reason of each.
+    Reasons(FlatReasons),
 }
 
 /// A baseline in a process of its own: this program under its hidden subcommand.
@@ -53,6 +69,11 @@ impl Baseline {
     /// Answers phones from a flat bitset.
     pub fn flat_bitset(population: &Population) -> Result<Self, Failure> {
         Self::start(&["flat-bitset", "--permitted", &population.permitted.to_string()])
+    }
+
+    /// Answers phones with reasons, from a byte for each number.
+    pub fn flat_reasons(population: &Population) -> Result<Self, Failure> {
+        Self::start(&["flat-reasons", "--permitted", &population.permitted.to_string()])
     }
 
     /// Decodes and answers, and no more.
@@ -81,26 +102,27 @@ impl Baseline {
 
 /// Serves until it is killed.
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let set = match args.kind {
-        Kind::Echo => None,
+    let population = Population::new(args.permitted);
+    let known = match args.kind {
+        Kind::Echo => Known::Nothing,
         Kind::FlatBitset => {
-            let population = Population::new(args.permitted);
             let phones: Vec<u64> = population.permitted_phones().collect();
-            Some(FlatBitset::of(phones.iter().copied()))
+            Known::Permitted(FlatBitset::of(phones.iter().copied()))
         }
+        Kind::FlatReasons => Known::Reasons(flat_reasons(&population)),
     };
     // The same kind of runtime and transport as sendgate's.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         eprintln!("serving address={}", listener.local_addr()?);
-        serve(listener, set).await
+        serve(listener, known).await
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(listener: TcpListener, set: Option<FlatBitset>) -> Result<(), Failure> {
-    let service = Service { set: Arc::new(set) };
+async fn serve(listener: TcpListener, known: Known) -> Result<(), Failure> {
+    let service = Service { known: Arc::new(known) };
     let service = FilterServiceServer::new(service)
         .max_decoding_message_size(caps::MESSAGE_BYTES)
         .max_encoding_message_size(caps::ANSWER_BYTES);
@@ -115,8 +137,7 @@ async fn serve(listener: TcpListener, set: Option<FlatBitset>) -> Result<(), Fai
 }
 
 struct Service {
-    /// The permitted phones; without it nobody is permitted.
-    set: Arc<Option<FlatBitset>>,
+    known: Arc<Known>,
 }
 
 #[async_trait]
@@ -128,10 +149,9 @@ impl FilterService for Service {
         request: Request<Streaming<FilterRequest>>,
     ) -> Result<Response<Self::FilterStream>, Status> {
         let (answers, stream) = mpsc::channel(caps::ANSWERS_AHEAD);
-        let set = Arc::clone(&self.set);
+        let known = Arc::clone(&self.known);
         tokio::spawn(async move {
-            if let Err(status) = answer(request.into_inner(), set.as_ref().as_ref(), &answers).await
-            {
+            if let Err(status) = answer(request.into_inner(), &known, &answers).await {
                 // A client that has gone away needs no status.
                 let _ = answers.send(Err(status)).await;
             }
@@ -179,13 +199,13 @@ fn revision() -> Revision {
 
 async fn answer(
     mut requests: Streaming<FilterRequest>,
-    set: Option<&FlatBitset>,
+    known: &Known,
     answers: &mpsc::Sender<Result<FilterResponse, Status>>,
 ) -> Result<(), Status> {
     let (mut batches, mut recipients, mut permitted) = (0, 0, 0);
     while let Some(request) = requests.message().await? {
         let Some(filter_request::Message::Batch(batch)) = request.message else { continue };
-        let scope = probe(&batch, set);
+        let scope = probe(&batch, known);
         batches += 1;
         recipients += u64::from(scope.recipients);
         permitted += u64::from(scope.permitted_count);
@@ -214,25 +234,48 @@ async fn answer(
     Ok(())
 }
 
-/// The plain loop: one answer after the other, eight to a byte.
-fn probe(batch: &RecipientBatch, set: Option<&FlatBitset>) -> ScopeAnswer {
+fn flat_reasons(population: &Population) -> FlatReasons {
+    let people = (0..population.spare()).collect::<Vec<_>>();
+    let reason = |person: &u64| (population.phone(*person), population.reason(*person) as u8);
+    FlatReasons::of(people.iter().map(reason), Reason::NoConsent as u8)
+}
+
+/// The plain loops: one answer after the other.
+fn probe(batch: &RecipientBatch, known: &Known) -> ScopeAnswer {
     let count = batch.phones.len().max(batch.count as usize);
     let mut bits = vec![0_u8; count.div_ceil(8)];
-    let mut permitted = 0;
-    if let Some(set) = set {
-        for (at, phone) in batch.phones.iter().enumerate() {
-            if let Some(byte) = bits.get_mut(at / 8) {
-                *byte |= u8::from(set.contains(phone)) << (at % 8);
+    let (mut reasons, mut counts) = (Vec::new(), [0_u64; 1 << 8]);
+    let mut permit = |at: usize, is_permitted: bool| {
+        if let Some(byte) = bits.get_mut(at / 8) {
+            *byte |= u8::from(is_permitted) << (at % 8);
+        }
+    };
+    match known {
+        Known::Nothing => {}
+        Known::Permitted(set) => {
+            for (at, phone) in batch.phones.iter().enumerate() {
+                permit(at, set.contains(phone));
             }
         }
-        permitted = bits.iter().map(|byte| byte.count_ones()).sum();
+        Known::Reasons(table) => {
+            reasons.reserve_exact(count);
+            for (at, phone) in batch.phones.iter().enumerate() {
+                let reason = table.reason(phone);
+                permit(at, reason == Reason::Permitted as u8);
+                reasons.push(reason);
+                if let Some(count) = counts.get_mut(usize::from(reason)) {
+                    *count += 1;
+                }
+            }
+        }
     }
+    let counted = (0..).zip(counts).filter(|(_, count)| *count > 0);
     ScopeAnswer {
         recipients: u32::try_from(count).unwrap_or(u32::MAX),
-        permitted_count: permitted,
+        permitted_count: bits.iter().map(|byte| byte.count_ones()).sum(),
         permitted: bits.into(),
-        reasons: Vec::new().into(),
-        reason_counts: Vec::new(),
+        reasons: reasons.into(),
+        reason_counts: counted.map(|(reason, count)| ReasonCount { reason, count }).collect(),
     }
 }
 
@@ -245,34 +288,41 @@ mod tests {
     };
 
     /// Sends a list to a baseline in this process.
-    async fn filter(set: Option<FlatBitset>, checked: bool) -> Result<(), Failure> {
+    async fn filter(known: Known, checked: bool) -> Result<(), Failure> {
         let population = Population::new(1_000);
-        let list = population.list(1, 50_001, Refused::Strangers);
-        let batches = Arc::new(Batches::phones(&population, &list, false));
+        let reasons = matches!(known, Known::Reasons(_));
+        let refused = if reasons { Refused::Known } else { Refused::Strangers };
+        let list = population.list(1, 50_001, refused);
+        let batches = Arc::new(Batches::phones(&population, &list, reasons));
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let endpoint = format!("http://{}", listener.local_addr()?);
-        tokio::spawn(serve(listener, set));
+        tokio::spawn(serve(listener, known));
         let pid = rustix::process::getpid().as_raw_nonzero().get();
         let driver = Driver::connect(&endpoint, pid, checked).await?;
         driver.run(&batches, 2).await.map(drop)
     }
 
-    fn set(permitted: u64) -> Option<FlatBitset> {
+    fn set(permitted: u64) -> Known {
         let phones: Vec<u64> = Population::new(permitted).permitted_phones().collect();
-        Some(FlatBitset::of(phones.into_iter()))
+        Known::Permitted(FlatBitset::of(phones.into_iter()))
+    }
+
+    fn table(permitted: u64) -> Known {
+        Known::Reasons(flat_reasons(&Population::new(permitted)))
     }
 
     #[tokio::test]
-    async fn a_flat_bitset_answers_rightly() {
+    async fn flat_baselines_answer_rightly() {
         filter(set(1_000), true).await.unwrap();
+        filter(table(1_000), true).await.unwrap();
     }
 
     #[tokio::test]
     async fn a_wrong_answer_ends_the_run() {
-        for wrong in [set(999), None] {
+        for wrong in [set(999), Known::Nothing, table(990)] {
             let error = filter(wrong, true).await.unwrap_err();
             assert!(error.to_string().contains("answered wrongly"), "{error}");
         }
-        filter(None, false).await.unwrap();
+        filter(Known::Nothing, false).await.unwrap();
     }
 }

@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    ops::Range,
     path::Path,
     sync::mpsc,
     thread,
@@ -13,7 +14,8 @@ use std::{
 };
 
 use rocksdb::{
-    Cache, ColumnFamilyDescriptor, DB, Env, IteratorMode, Options, WriteBatch, WriteOptions,
+    Cache, ColumnFamilyDescriptor, DB, Env, IngestExternalFileOptions, IteratorMode, Options,
+    SstFileWriter, WriteBatch, WriteOptions,
 };
 
 use super::cores;
@@ -91,6 +93,43 @@ impl Rows {
     }
 }
 
+/// Writes the rows of these events into a new database as sorted files, without
+/// a log: the least that a first load can cost. Uncompressed; each file is synced
+/// once and moved.
+pub fn ingest(
+    rows: &Rows,
+    events: Range<usize>,
+    like: &Path,
+    folder: &Path,
+) -> Result<Duration, Failure> {
+    let work = || -> Result<Duration, Failure> {
+        cores::pin(cores::SERVER)?;
+        let database = create(like, folder)?;
+        let begun = Instant::now();
+        let events = rows.events.get(events).unwrap_or_default();
+        for (at, name) in PER_EVENT.into_iter().enumerate() {
+            let of_family = events.iter().flatten().filter(|(family, ..)| *family == at);
+            let mut sorted: Vec<_> = of_family.map(|(_, key, value)| (key, value)).collect();
+            sorted.sort_unstable();
+            let file = folder.join(format!("{name}.sst"));
+            let options = Options::default();
+            let mut writer = SstFileWriter::create(&options);
+            writer.open(&file)?;
+            for (key, value) in sorted {
+                writer.put(key, value)?;
+            }
+            writer.finish()?;
+            let family = database.cf_handle(name).ok_or("a family is missing")?;
+            let mut moved = IngestExternalFileOptions::default();
+            moved.set_move_files(true);
+            database.ingest_external_file_cf_opts(family, &moved, vec![file])?;
+        }
+        Ok(begun.elapsed())
+    };
+    let done = thread::scope(|scope| scope.spawn(work).join());
+    done.map_err(|_| "the rows could not be written as sorted files")?
+}
+
 /// A bare database, on a thread of its own on the server's core.
 pub struct Loop {
     work: mpsc::Sender<(usize, usize, usize)>,
@@ -122,7 +161,23 @@ impl Loop {
     /// Commits these events in groups, each with one sync; returns how long
     /// each group took.
     pub fn commit(&self, from: usize, to: usize, group: usize) -> Result<Vec<Duration>, Failure> {
-        self.work.send((from, to, group)).map_err(|_| "the bare database could not be made")?;
+        self.begin(from, to, group)?;
+        self.end()
+    }
+
+    /// As [`commit`](Self::commit), but does not wait: each needs an
+    /// [`end`](Self::end).
+    pub fn begin(&self, from: usize, to: usize, group: usize) -> Result<(), Failure> {
+        Ok(self.work.send((from, to, group)).map_err(|_| "the bare database could not be made")?)
+    }
+
+    /// How many of those begun have ended; these are not waited for any more.
+    pub fn ended(&self) -> Result<usize, Failure> {
+        self.done.try_iter().try_fold(0, |ended, done| done.map(|_| ended + 1))
+    }
+
+    /// Waits for the first that was begun and has not been waited for.
+    pub fn end(&self) -> Result<Vec<Duration>, Failure> {
         self.done.recv().map_err(|_| "the bare database ended")?
     }
 }

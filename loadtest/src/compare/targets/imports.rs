@@ -15,7 +15,7 @@ use crate::{
         findings::{Findings, Samples, Target},
         peers::postgres::Postgres,
         population::Population,
-        rocks::{Loop, Rows},
+        rocks::{self, Loop, Rows},
         stores::{self, Holding},
     },
     failure::Failure,
@@ -38,6 +38,7 @@ struct Round {
     second: f64,
     bare_first: f64,
     bare_second: f64,
+    sorted: f64,
     bytes: f64,
 }
 
@@ -48,14 +49,15 @@ pub async fn run(context: &Context, findings: &mut Findings) -> Result<(), Failu
     if let Some(postgres) = &mut postgres {
         postgres.make_consents().await?;
     }
-    let [mut first, mut second, mut bare_first, mut bare_second, mut theirs, mut bytes] =
-        [(); 6].map(|()| Samples::default());
+    let [mut first, mut second, mut bare_first, mut bare_second, mut sorted, mut theirs, mut bytes] =
+        [(); 7].map(|()| Samples::default());
     for round in 0..ROUNDS.min(context.rounds) as u64 {
         let taken = import_twice(&context.cache, population).await?;
         first.add(taken.first);
         second.add(taken.second);
         bare_first.add(taken.bare_first);
         bare_second.add(taken.bare_second);
+        sorted.add(taken.sorted);
         bytes.add(taken.bytes);
         if let Some(postgres) = &mut postgres {
             let from = round * POSTGRES_EVENTS;
@@ -69,6 +71,8 @@ pub async fn run(context: &Context, findings: &mut Findings) -> Result<(), Failu
     findings.took("sendgate, import into a brand with as many", &second, "ns", None);
     findings.took("RocksDB, the rows of the first import", &bare_first, "ns", None);
     findings.took("RocksDB, the rows of the second import", &bare_second, "ns", None);
+    let what = "RocksDB, the rows of the first import as sorted files, without a log";
+    findings.took(what, &sorted, "ns", None);
     findings.took("bytes of an event's rows", &bytes, "B", None);
     let what = "import / RocksDB WriteBatch loop of the same rows";
     findings.rates("P11", what, [&second, &bare_second], Target::AtLeast(0.6));
@@ -116,13 +120,15 @@ async fn import_twice(cache: &Path, population: &Population) -> Result<Round, Fa
     if rows.len() != 2 * events {
         return Err(format!("the ledger has the rows of {} events", rows.len()).into());
     }
+    let sorted = rocks::ingest(&rows, 0..events, &store, &folder.path().join("sorted"))?;
+    let sorted = each(sorted, EVENTS);
     let bare = Loop::start(rows, &store, &folder.path().join("bare"))?;
     let taken = |range: Range<usize>| {
         let groups = bare.commit(range.start, range.end, GROUP);
         groups.map(|groups| each(groups.iter().sum(), EVENTS))
     };
     let (bare_first, bare_second) = (taken(0..events)?, taken(events..2 * events)?);
-    Ok(Round { first, second, bare_first, bare_second, bytes })
+    Ok(Round { first, second, bare_first, bare_second, sorted, bytes })
 }
 
 fn each(taken: Duration, events: u64) -> f64 {

@@ -53,6 +53,7 @@ pub async fn run(
 ) -> Result<(), Failure> {
     let population = &context.population;
     let flat = Baseline::flat_bitset(population)?;
+    let table = Baseline::flat_reasons(population)?;
     let echo = Baseline::echo()?;
     let list = population.list(1, LIST, Refused::Strangers);
     let phones = Arc::new(Batches::phones(population, &list, false));
@@ -83,9 +84,10 @@ pub async fn run(
 
     let ours_at = Driver::connect(server.endpoint(), server.pid(), true).await?;
     let flat_at = Driver::connect(flat.endpoint(), flat.pid(), true).await?;
+    let table_at = Driver::connect(table.endpoint(), table.pid(), true).await?;
     let echo_at = Driver::connect(echo.endpoint(), echo.pid(), false).await?;
-    let [mut ours, mut bitset, mut nothing, mut spelt, mut explained] =
-        [(); 5].map(|()| Side::default());
+    let [mut ours, mut bitset, mut nothing, mut spelt, mut explained, mut tabled] =
+        [(); 6].map(|()| Side::default());
     let mut asked: Vec<Side> = commands.iter().map(|_| Side::default()).collect();
     for round in 0..=context.rounds {
         ours.add(round, ours_at.run(&phones, PASSES).await?);
@@ -93,6 +95,7 @@ pub async fn run(
         nothing.add(round, echo_at.run(&phones, PASSES).await?);
         spelt.add(round, ours_at.run(&lines, PASSES).await?);
         explained.add(round, ours_at.run(&reasons, PASSES).await?);
+        tabled.add(round, table_at.run(&reasons, PASSES).await?);
         if let Some(redis) = &mut redis {
             for (side, commands) in asked.iter_mut().zip(&commands) {
                 side.add(round, redis.ask(commands)?);
@@ -116,6 +119,7 @@ pub async fn run(
     nothing.tell("tonic echo, phones", findings);
     spelt.tell("sendgate, lines of phones", findings);
     explained.tell("sendgate, phones with reasons", findings);
+    tabled.tell("tonic over a byte for each number, phones with reasons", findings);
     for ((name, _), side) in QUESTIONS.iter().zip(&asked) {
         side.tell(&format!("Redis {name}"), findings);
     }

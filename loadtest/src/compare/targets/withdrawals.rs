@@ -15,14 +15,16 @@ use std::{
 use sendgate::{
     client::{Client, FilterStream, Recipients},
     clock::Clock,
-    proto::v1::{ConsentEvent, Outcome, RecordRequest},
+    proto::v1::{CheckRequest, ConsentEvent, Outcome, RecordRequest},
 };
+use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use super::Side;
 use crate::{
     compare::{
         Context,
+        baseline::Baseline,
         findings::{Findings, Row, Samples, Target},
         load::{Batches, Driver},
         population::{Population, Refused},
@@ -39,6 +41,8 @@ const EACH: usize = 12_000;
 const SINGLE: usize = 300;
 /// Withdrawals a second while lists are filtered.
 const RATE: u32 = 1_000;
+/// Commits of the bare loop beside a filter; then it begins anew.
+const COMMITS: usize = 10_000;
 /// Recipients of the list.
 const LIST: usize = 4_000_000;
 /// How often the list is sent in a round: about a second.
@@ -98,6 +102,7 @@ pub async fn run(
         beside(&bench, Reach::Scope, ("in one scope", 0.85), findings).await?;
         let whole = ("of whole contacts, over 64 scopes", 0.7);
         beside(&bench, Reach::Contact, whole, findings).await?;
+        least(&bench, &context.cache, findings).await?;
     }
     Ok(())
 }
@@ -134,19 +139,7 @@ async fn idle(
     server: &Server,
     findings: &mut Findings,
 ) -> Result<(), Failure> {
-    let folder = stores::scratch(cache)?;
-    let store = folder.path().join("store");
-    let scratch = stores::start(&store).await?;
-    let items = |range: Range<u64>| {
-        let phones = range.map(|person| bench.population.phone(person));
-        phones.map(|phone| stores::item(stores::withdrawal(phone, true))).collect()
-    };
-    let client = Client::connect(scratch.endpoint()).await?;
-    let count = (bench.rounds + 1) * SINGLE;
-    stores::import_chunks(&client, count as u64, items, |_| ()).await?;
-    scratch.stop()?;
-    let bare = Loop::start(Rows::read(&store)?, &store, &folder.path().join("bare"))?;
-
+    let (_folder, bare) = bare(bench, cache, (bench.rounds + 1) * SINGLE).await?;
     // A stream that is open before the first withdrawal.
     let other = Client::connect(server.endpoint()).await?;
     let options = Batches::options(Holding::Phones, false);
@@ -179,6 +172,22 @@ async fn idle(
     let what = "a withdrawal acknowledged, idle, p99 / one synced RocksDB commit, p99";
     findings.costs("P9", what, [&ours, &theirs], "µs", Target::AtMost(3.0));
     Ok(())
+}
+
+/// RocksDB alone, about to commit the rows of so many withdrawals.
+async fn bare(bench: &Bench<'_>, cache: &Path, count: usize) -> Result<(TempDir, Loop), Failure> {
+    let folder = stores::scratch(cache)?;
+    let store = folder.path().join("store");
+    let scratch = stores::start(&store).await?;
+    let items = |range: Range<u64>| {
+        let phones = range.map(|person| bench.population.phone(person));
+        phones.map(|phone| stores::item(stores::withdrawal(phone, true))).collect()
+    };
+    let client = Client::connect(scratch.endpoint()).await?;
+    stores::import_chunks(&client, count as u64, items, |_| ()).await?;
+    scratch.stop()?;
+    let bare = Loop::start(Rows::read(&store)?, &store, &folder.path().join("bare"))?;
+    Ok((folder, bare))
 }
 
 /// P9 while lists are filtered at full speed on the same core.
@@ -249,6 +258,57 @@ async fn beside(
     });
     findings.rates("P10", what, [&with.wall, &without.wall], Target::AtLeast(due));
     Ok(())
+}
+
+/// What P10 leaves to anybody: a flat bitset filters, while on its core as many
+/// calls are echoed as withdrawals would arrive, and RocksDB alone commits the
+/// rows of each with a sync.
+async fn least(bench: &Bench<'_>, cache: &Path, findings: &mut Findings) -> Result<(), Failure> {
+    let (_folder, bare) = bare(bench, cache, COMMITS).await?;
+    let flat = Baseline::flat_bitset(bench.population)?;
+    let client = Client::connect(flat.endpoint()).await?;
+    let driver = Driver::connect(flat.endpoint(), flat.pid(), true).await?;
+    let (mut with, mut without) = (Side::default(), Side::default());
+    let mut rates = Samples::default();
+    for round in 0..=bench.rounds {
+        without.add(round, driver.run(&bench.batches, PASSES).await?);
+        let begun_commits = Cell::new(0);
+        let begun = Instant::now();
+        let taken = tokio::select! {
+            taken = driver.run(&bench.batches, PASSES) => taken?,
+            ended = commit(&bare, &client, &begun_commits) => match ended? {},
+        };
+        with.add(round, taken);
+        let ended = bare.ended()?;
+        if round > 0 {
+            rates.add(ended as f64 / begun.elapsed().as_secs_f64());
+        }
+        for _ in ended..begun_commits.get() {
+            bare.end()?;
+        }
+    }
+    without.tell("tonic over a flat bitset, phones, alone", findings);
+    let what = "the same, while on its core a bare RocksDB commits and calls are echoed";
+    with.tell(what, findings);
+    findings.took("such commits a second", &rates, "1/s", None);
+    Ok(())
+}
+
+/// Commits and calls at a fixed rate.
+async fn commit(bare: &Loop, client: &Client, begun: &Cell<usize>) -> Result<Infallible, Failure> {
+    let mut due = tokio::time::interval(Duration::from_secs(1) / RATE);
+    let mut calls = JoinSet::new();
+    loop {
+        tokio::select! {
+            _ = due.tick() => {
+                let at = begun.replace(begun.get() + 1) % COMMITS;
+                bare.begin(at, at + 1, 1)?;
+                let mut client = client.filter_service();
+                calls.spawn(async move { client.check(CheckRequest::default()).await });
+            }
+            Some(call) = calls.join_next() => drop(call??),
+        }
+    }
 }
 
 /// Withdrawals that arrive whether or not the earlier ones are done.
