@@ -84,15 +84,21 @@ fn direct(context: &Context, members: usize, findings: &mut Findings) -> Result<
         let plane_b = plane_of(&b.members);
         // In turn with A's own list, so that both see the same machine.
         let list_b = sorted(&b.list);
-        let (mut of_b, mut of_a) = (Samples::default(), Samples::default());
+        let roaring_b: RoaringTreemap = sorted(&b.members).into_iter().collect();
+        let [mut of_b, mut of_a, mut of_roaring] = [(); 3].map(|()| Samples::default());
         for _ in 0..rounds {
-            let [b] = race(&list_b, 1, [&|ids: &[u64], out: &mut [u64]| plane_b.probe(ids, out)])?;
+            let ways: [Way<'_>; 2] = [&|ids, out| plane_b.probe(ids, out), &|ids, out| {
+                probe_each(ids, out, |id| roaring_b.contains(id));
+            }];
+            let [b, roaring] = race(&list_b, 1, ways)?;
             let [a] = race(&list, 1, [&|ids: &[u64], out: &mut [u64]| plane.probe(ids, out)])?;
             of_b.add(b.median());
             of_a.add(a.median());
+            of_roaring.add(roaring.median());
         }
         let what = format!("B, {members} phones of 12 countries, sorted / A, sorted");
         findings.costs("P2", what, [&of_b, &of_a], "ns", Target::AtMost(2.0));
+        findings.took("Roaring, B, sorted, one after the other", &of_roaring, "ns", None);
     }
     Ok(())
 }
