@@ -218,6 +218,24 @@ fn probe_answers_any_length_and_order_alike() {
     assert_probe(&plane, &ids, &mixed);
 }
 
+/// From all in one page to each in its own: both ways to look a group up.
+#[test]
+fn probe_answers_sorted_lists_with_any_gap() {
+    let mut next = random(11);
+    let pages = [3, 40, 900, 30_000].into_iter().cycle().zip(0..40_u64);
+    let model: BTreeSet<u64> = pages
+        .flat_map(|(members, page)| (0..members).map(move |_| page).collect::<Vec<_>>())
+        .map(|page| page << 16 | next() & 0xFFFF)
+        .collect();
+    let plane = plane(model.iter().copied());
+    for gap in [1, 90, 1_000, 5_000, 7_000, 20_000, 65_000, 70_000] {
+        let asked: Vec<u64> = (0..30 << 16).step_by(gap).take(1_000).collect();
+        assert_probe(&plane, &model, &asked);
+        let near = asked.iter().filter_map(|id| model.range(id..).next().copied());
+        assert_probe(&plane, &model, &near.collect::<Vec<_>>());
+    }
+}
+
 #[test]
 #[should_panic(expected = "one bit of answer for each ID")]
 fn probe_refuses_a_short_answer() {
