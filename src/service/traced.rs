@@ -1,13 +1,8 @@
 //! Spans of calls and of batches, where somebody collects them.
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::convert::Infallible;
 
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
 use tonic::{
     Status,
     body::Body,
@@ -33,40 +28,15 @@ pub(super) fn traced(
             traces::ended(&call, status.code());
             return Ok(response);
         }
-        Ok(response.map(|body| Body::new(Answering { body, call })))
+        Ok(response.map(|body| {
+            Body::new(body.map_frame(move |frame| {
+                if let Some(status) = frame.trailers_ref().and_then(Status::from_header_map) {
+                    traces::ended(&call, status.code());
+                }
+                frame
+            }))
+        }))
     })
-}
-
-/// The body of an answer, with the span of its call.
-struct Answering {
-    body: Body,
-    call: Span,
-}
-
-impl http_body::Body for Answering {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        if let Poll::Ready(Some(Ok(frame))) = &polled
-            && let Some(status) = frame.trailers_ref().and_then(Status::from_header_map)
-        {
-            traces::ended(&self.call, status.code());
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
 
 /// The span of a batch.

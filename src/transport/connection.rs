@@ -33,7 +33,6 @@ const LOOKS: u32 = 4;
 #[derive(Clone)]
 pub struct Peer {
     pub(super) address: SocketAddr,
-    pub(super) local: Option<SocketAddr>,
     pub(super) traffic: Arc<Traffic>,
 }
 
@@ -44,14 +43,6 @@ pub(super) enum Carrier {
 }
 
 impl Carrier {
-    fn local(&self) -> Option<SocketAddr> {
-        let stream = match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
-        };
-        stream.local_addr().ok()
-    }
-
     /// What lies below TLS.
     fn socket(&mut self) -> Pin<&mut TcpStream> {
         Pin::new(match self {
@@ -85,10 +76,9 @@ impl Connection {
         begin: Instant,
         idle: Duration,
     ) -> Self {
-        let local = carrier.local();
         Self {
             carrier,
-            peer: Peer { address, local, traffic },
+            peer: Peer { address, traffic },
             preface_left: PREFACE,
             timer: Box::pin(sleep_until(begin)),
             idle,

@@ -81,7 +81,7 @@ where
         // In its place: where tonic's `Request::remote_addr` looks.
         request
             .extensions_mut()
-            .insert(TcpConnectInfo { local_addr: peer.local, remote_addr: Some(peer.address) });
+            .insert(TcpConnectInfo { local_addr: None, remote_addr: Some(peer.address) });
         let (idle, too_old) = (self.pace.idle, Instant::now() + self.pace.age);
         let traffic = Arc::clone(&peer.traffic);
         let answering = self.service.call(request.map(|body| {

@@ -114,9 +114,12 @@ impl Plan {
     /// The plan and the national digits of an international number given without `+`.
     pub(super) fn of_international(digits: &[u8]) -> Option<(&'static Self, &[u8])> {
         let [a, b, c] = digits.first_chunk::<3>()?.map(|digit| usize::from(digit & 0xF));
-        let index = PLAN_BY_FIRST_DIGITS.get(a * 100 + b * 10 + c)?;
-        let plan = PLANS.get(usize::from(*index))?;
+        let plan = Self::by_first_digits(a * 100 + b * 10 + c)?;
         Some((plan, digits.get(plan.code_digits() as usize..)?))
+    }
+
+    fn by_first_digits(first_three: usize) -> Option<&'static Self> {
+        PLANS.get(usize::from(*PLAN_BY_FIRST_DIGITS.get(first_three)?))
     }
 
     /// The plan of an international number of at least three digits, and how many of its digits
@@ -124,8 +127,7 @@ impl Plan {
     fn of_number(number: u64) -> Option<(&'static Self, u32)> {
         let digits = number.checked_ilog10()? + 1;
         let first_three = number / 10u64.pow(digits.checked_sub(3)?);
-        let index = PLAN_BY_FIRST_DIGITS.get(usize::try_from(first_three).ok()?)?;
-        let plan = PLANS.get(usize::from(*index))?;
+        let plan = Self::by_first_digits(usize::try_from(first_three).ok()?)?;
         Some((plan, digits.checked_sub(plan.code_digits())?))
     }
 
@@ -304,9 +306,7 @@ pub fn plausible_throughout(first: u64, last: u64) -> Option<bool> {
         return None;
     }
     match Plan::of_number(first) {
-        Some((plan, national)) => {
-            (in_e164_range(first) && plan.has_length(national)).then_some(true)
-        }
+        Some((plan, national)) => plan.has_length(national).then_some(true),
         None => Some(false),
     }
 }
