@@ -23,6 +23,7 @@ mod page_bytes;
 mod page_edit;
 mod page_thin;
 pub mod plane;
+mod plane_compare;
 mod plane_edit;
 mod plane_leaf;
 mod plane_probe;

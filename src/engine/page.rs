@@ -23,7 +23,8 @@ use std::mem::ManuallyDrop;
 use std::ptr;
 
 use super::bits::Bits;
-use super::{counted, page_thin};
+use super::counted;
+use super::page_thin::{self, Thin};
 
 pub use super::page_bytes::PageError;
 
@@ -45,6 +46,9 @@ pub(super) type Words = [u64; PAGE_IDS / 64];
 
 /// A set of contact IDs with the same page index (`id >> 16`). Cheap to clone, never empty when
 /// seen outside the engine.
+///
+/// The head comes first in memory, where `plane_compare` looks for it.
+#[repr(C)]
 pub struct Page {
     /// Page index in the upper 48 bits; below it the count, or `u16::MAX` for 65,535 and 65,536.
     head: u64,
@@ -177,7 +181,7 @@ impl Page {
     pub fn contains(&self, low: u16) -> bool {
         match self.form() {
             Form::Dense(words) => words[usize::from(low >> 6)] >> (low & 63) & 1 != 0,
-            Form::Thin(slice) => page_thin::contains(slice, self.code(), low),
+            Form::Thin(slice) => Thin::of(slice, self.code()).contains(low),
             Form::Inline(lanes) => {
                 !self.is_free() & lanes.iter().fold(false, |hit, &lane| hit | (lane == low))
             }

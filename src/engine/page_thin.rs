@@ -58,19 +58,73 @@ pub(super) fn values(slice: &[u16], count: usize) -> &[u16] {
     &slice[first..first + count]
 }
 
-/// Where in the slice the index entry for `low` stands.
-#[inline(always)]
-pub(super) fn index_at(count: usize, low: u16) -> usize {
-    (u32::from(low) >> (16 - index_bits(count))) as usize
+/// A thin page taken apart, for looking values up.
+#[derive(Clone, Copy)]
+pub(super) struct Thin<'a> {
+    index: &'a [u16],
+    values: &'a [u16],
+    /// How many low bits of a value do not select its bucket.
+    shift: u32,
 }
 
-/// The first window that `low` may stand in; reads the index entry.
-#[inline(always)]
-pub(super) fn window(slice: &[u16], count: usize, low: u16) -> &[u16; WINDOW] {
-    let first = (1 << index_bits(count)) + usize::from(slice[index_at(count, low)]);
-    let first = first.min(slice.len() - WINDOW);
-    // A slice is at least a window long, so the second arm is never taken.
-    slice[first..].first_chunk().unwrap_or(&[0; WINDOW])
+/// Where in a thin page one value may stand.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    /// How many values lie below its bucket.
+    entry: &'a u16,
+    values: &'a [u16],
+}
+
+impl<'a> Thin<'a> {
+    /// The page of `count` values that [`build`] wrote.
+    #[inline(always)]
+    pub(super) fn of(slice: &'a [u16], count: usize) -> Thin<'a> {
+        let bits = index_bits(count);
+        let (index, values) = slice.split_at(1 << bits);
+        Thin { index, values, shift: 16 - bits }
+    }
+
+    /// Where `low` may stand. The entry is not read yet.
+    #[inline(always)]
+    pub(super) fn place(self, low: u16) -> Place<'a> {
+        // SAFETY: the index has `1 << bits` entries (`of`), and a u16 without its lowest
+        // `16 - bits` bits is less than that.
+        let entry = unsafe { self.index.get_unchecked((u32::from(low) >> self.shift) as usize) };
+        Place { entry, values: self.values }
+    }
+
+    /// Whether `low` is a member.
+    pub(super) fn contains(self, low: u16) -> bool {
+        let place = self.place(low);
+        search(place.window(), low).unwrap_or_else(|| place.search_all(low))
+    }
+}
+
+impl<'a> Place<'a> {
+    /// A place without members, in a page that has none.
+    pub(super) const NOWHERE: Place<'static> = Place { entry: &0, values: &[u16::MAX; WINDOW] };
+
+    /// What must be read first.
+    #[inline(always)]
+    pub(super) fn entry(self) -> &'a u16 {
+        self.entry
+    }
+
+    /// The first window that the value may stand in; reads the entry.
+    #[inline(always)]
+    pub(super) fn window(self) -> &'a [u16; WINDOW] {
+        let last = self.values.len() - WINDOW;
+        let first = usize::from(*self.entry).min(last);
+        // SAFETY: a window from `last` on ends where the values do, and `first` is no greater,
+        // whatever the entry says. That there is a window of values was checked by the subtraction.
+        unsafe { &*self.values.as_ptr().add(first).cast::<[u16; WINDOW]>() }
+    }
+
+    /// Whether `low` is a member, where the window did not tell.
+    #[cold]
+    pub(super) fn search_all(self, low: u16) -> bool {
+        self.values.binary_search(&low).is_ok()
+    }
 }
 
 /// Whether `low` is in the window; nothing if it may stand behind it.
@@ -80,15 +134,5 @@ pub(super) fn window(slice: &[u16], count: usize, low: u16) -> &[u16; WINDOW] {
 #[inline(always)]
 pub(super) fn search(window: &[u16; WINDOW], low: u16) -> Option<bool> {
     let hit = window.iter().fold(false, |hit, &value| hit | (value == low));
-    let reached = window.iter().fold(false, |reached, &value| reached | (value >= low));
-    reached.then_some(hit)
-}
-
-/// Whether `low` is a member.
-#[inline(always)]
-pub(super) fn contains(slice: &[u16], count: usize, low: u16) -> bool {
-    match search(window(slice, count, low), low) {
-        Some(hit) => hit,
-        None => values(slice, count).binary_search(&low).is_ok(),
-    }
+    (window[WINDOW - 1] >= low).then_some(hit)
 }

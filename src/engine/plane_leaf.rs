@@ -24,7 +24,7 @@ use super::page::{Page, arc_bytes};
 use super::prefetch::prefetch;
 
 /// Pages in one cache line.
-const SLOTS: usize = 4;
+pub(super) const SLOTS: usize = 4;
 
 /// A leaf with more pages than this is split, together with its branch. A commit copies one leaf
 /// for each page it changes, and raises the count of every page in it.
@@ -42,6 +42,18 @@ pub(super) struct Bucket([Page; SLOTS]);
 impl Bucket {
     /// A bucket without pages.
     pub(super) const FREE: Bucket = Bucket([Page::FREE; SLOTS]);
+
+    /// The slots, those in use first.
+    #[inline(always)]
+    pub(super) fn slots(&self) -> &[Page; SLOTS] {
+        &self.0
+    }
+
+    /// Whether no slot is free: what was not found here may stand in the next bucket.
+    #[inline(always)]
+    pub(super) fn is_full(&self) -> bool {
+        !self.0[SLOTS - 1].is_free()
+    }
 }
 
 /// A small hash table of pages. There is always a bucket, and always a free slot.
@@ -72,22 +84,6 @@ pub(super) fn hash(index: u64, seed: u64) -> u64 {
 pub(super) fn step(fraction: u64, len: usize) -> (usize, u64) {
     let product = u128::from(fraction) * len as u128;
     ((product >> 64) as usize, product as u64)
-}
-
-/// What a bucket tells of the page `index`: the page itself or, if there is no such page, a free
-/// slot. False with it means that the search must go on in the next bucket.
-///
-/// Which of the four slots matches is as good as random, so it is computed without a branch.
-#[inline(always)]
-pub(super) fn find_in(bucket: &Bucket, index: u64) -> (&Page, bool) {
-    let slots = &bucket.0;
-    let mut slot = SLOTS - 1;
-    for at in (0..SLOTS - 1).rev() {
-        // A free slot reads as index 0; a page 0 stands before it, and so is preferred.
-        slot = if slots[at].index() == index { at } else { slot };
-    }
-    let page = &slots[slot];
-    (page, (page.index() == index) | page.is_free())
 }
 
 impl Leaf {
@@ -132,25 +128,19 @@ impl Leaf {
         unsafe { self.buckets.get_unchecked(at) }
     }
 
-    /// The bucket so many past the home of what stands at `fraction`, round the end of the leaf.
+    /// The bucket so many past the home of what stands at `fraction`, round the end of the leaf:
+    /// fewer than the leaf has, as one of them has a free slot.
     #[inline(always)]
     pub(super) fn bucket(&self, fraction: u64, distance: usize) -> &Bucket {
         let (home, _) = step(fraction, self.buckets.len());
-        &self.buckets[(home + distance) % self.buckets.len()]
+        let at = home + distance;
+        &self.buckets[if at < self.buckets.len() { at } else { at - self.buckets.len() }]
     }
 
     /// The page `index`; `fraction` leads to its home.
     pub(super) fn find(&self, fraction: u64, index: u64) -> Option<&Page> {
-        let len = self.buckets.len();
-        let (mut at, _) = step(fraction, len);
-        loop {
-            // One of the buckets has a free slot, so the search ends.
-            let (page, settled) = find_in(&self.buckets[at], index);
-            if settled {
-                return (!page.is_free()).then_some(page);
-            }
-            at = if at + 1 == len { 0 } else { at + 1 };
-        }
+        let (bucket, slot) = self.position(fraction, index)?;
+        Some(&self.buckets[bucket].0[slot])
     }
 
     /// Where the page `index` stands: bucket and slot. `fraction` leads to its home.
@@ -163,7 +153,7 @@ impl Leaf {
             if let Some(slot) = found {
                 return Some((at, slot));
             }
-            if slots[SLOTS - 1].is_free() {
+            if !self.buckets[at].is_full() {
                 return None;
             }
             at = if at + 1 == len { 0 } else { at + 1 };
@@ -243,9 +233,8 @@ impl Leaf {
         let buckets = self.writable();
         let len = buckets.len();
         let ahead = |from: usize, to: usize| (to + len - from) % len;
-        let is_full = |bucket: &Bucket| !bucket.0[SLOTS - 1].is_free();
         // The page may have become free already; that slot counts as used until now.
-        let mut was_full = slot == SLOTS - 1 || is_full(&buckets[at]);
+        let mut was_full = slot == SLOTS - 1 || buckets[at].is_full();
         buckets[at].0[slot] = Page::FREE;
         loop {
             buckets[at].0[slot..].rotate_left(1);
@@ -264,12 +253,12 @@ impl Leaf {
                     strayed = Some((next, slot));
                     break;
                 }
-                if !is_full(&buckets[next]) {
+                if !buckets[next].is_full() {
                     break;
                 }
             }
             let Some((next, stray)) = strayed else { return };
-            was_full = is_full(&buckets[next]);
+            was_full = buckets[next].is_full();
             let page = std::mem::replace(&mut buckets[next].0[stray], Page::FREE);
             buckets[at].0[SLOTS - 1] = page;
             (at, slot) = (next, stray);

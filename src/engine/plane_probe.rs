@@ -11,9 +11,12 @@
 )]
 
 use super::page::{Form, Page, Words};
-use super::page_thin::{self, WINDOW};
+use super::page_thin::{Place, Thin, WINDOW};
 use super::plane::Plane;
-use super::plane_leaf::{Bucket, Leaf, find_in, hash, step};
+#[cfg(target_arch = "x86_64")]
+use super::plane_compare::Avx2;
+use super::plane_compare::{Compare, Portable};
+use super::plane_leaf::{Bucket, Leaf, hash, step};
 use super::prefetch::prefetch;
 
 /// IDs that go through the stages together; also the bits of one word of the answer.
@@ -34,10 +37,10 @@ const LONG_ROOT: usize = 64;
 static NO_BUCKET: Bucket = Bucket::FREE;
 /// Stands for a page without members.
 static NO_PAGE: Page = Page::FREE;
-/// Stands for the window of a page that is not thin. It reaches every value, and is not looked at.
-static NO_VALUES: [u16; WINDOW] = [u16::MAX; WINDOW];
-/// A word of members or of none, for what is known without reading a bitset.
-static KNOWN: [u64; 2] = [0, u64::MAX];
+/// Stands for the window of a page that is not thin.
+static NO_WINDOW: [u16; WINDOW] = [u16::MAX; WINDOW];
+/// Stands for the word of a page that is not dense.
+static NO_WORD: u64 = 0;
 
 impl Plane {
     /// Sets bit `i` of `out` (least significant first, 64 a word) to whether `ids[i]` is a member;
@@ -47,6 +50,24 @@ impl Plane {
     /// If `out` is not exactly `ids.len().div_ceil(64)` words long: a caller that took too short an
     /// answer for a whole one could permit a refused contact (A1).
     pub fn probe(&self, ids: &[u64], out: &mut [u64]) {
+        #[cfg(target_arch = "x86_64")]
+        if Avx2::is_possible() {
+            // SAFETY: the CPU has what the function is compiled for, as was just asked.
+            return unsafe { self.probe_avx2(ids, out) };
+        }
+        self.probe_by::<Portable>(ids, out);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
+    fn probe_avx2(&self, ids: &[u64], out: &mut [u64]) {
+        self.probe_by::<Avx2>(ids, out);
+    }
+
+    /// [`Plane::probe`], comparing in one way. It is compiled into its callers, and so for the
+    /// instructions that they may use.
+    #[inline(always)]
+    pub(super) fn probe_by<C: Compare>(&self, ids: &[u64], out: &mut [u64]) {
         assert_eq!(out.len(), ids.len().div_ceil(GROUP), "one bit of answer for each ID");
         for (at, (group, word)) in ids.chunks(GROUP).zip(out).enumerate() {
             // The IDs themselves come in bursts, a group at a time, that the CPU's own prefetcher
@@ -55,15 +76,15 @@ impl Plane {
                 prefetch(group.as_ptr().wrapping_add(2 * GROUP + line * IDS_PER_LINE));
             }
             *word = if is_run(group) {
-                self.ask_ahead(&ids[at * GROUP + group.len()..]);
-                self.probe_runs(group)
+                self.ask_ahead::<C>(&ids[at * GROUP + group.len()..]);
+                self.probe_runs::<C>(group)
             } else if let Some(group) = group.first_chunk() {
-                self.probe_mixed(group)
+                self.probe_mixed::<C>(group)
             } else {
                 // The last, incomplete group is filled up with its first ID.
                 let mut whole = [group[0]; GROUP];
                 whole[..group.len()].copy_from_slice(group);
-                self.probe_mixed(&whole) & ((1 << group.len()) - 1)
+                self.probe_mixed::<C>(&whole) & ((1 << group.len()) - 1)
             };
         }
     }
@@ -71,14 +92,14 @@ impl Plane {
     /// Asks for what the next groups of a sorted list will need, a step further on each time: the
     /// bucket of the group after the next, then the page where the next group ends.
     #[inline(always)]
-    fn ask_ahead(&self, rest: &[u64]) {
+    fn ask_ahead<C: Compare>(&self, rest: &[u64]) {
         if let Some(&id) = rest.get(2 * GROUP - 1) {
             let (leaf, fraction) = self.leaf(id >> 16);
             prefetch(leaf.home(fraction));
         }
         if let Some(&id) = rest.get(GROUP - 1) {
             let (leaf, fraction) = self.leaf(id >> 16);
-            let (page, _) = find_in(leaf.home(fraction), id >> 16);
+            let (page, _) = C::find(leaf.home(fraction), id >> 16);
             let low = id as u16;
             match page.form() {
                 Form::Dense(words) => prefetch(word_of(words, id)),
@@ -96,114 +117,115 @@ impl Plane {
 
     /// The answer for up to [`GROUP`] IDs in few pages, as in a sorted list: each page is looked
     /// up once.
-    fn probe_runs(&self, ids: &[u64]) -> u64 {
+    #[inline(always)]
+    fn probe_runs<C: Compare>(&self, ids: &[u64]) -> u64 {
+        let first = ids[0];
+        if ids.iter().fold(0, |differences, id| differences | id ^ first) >> 16 == 0 {
+            return self.probe_page::<C>(ids);
+        }
         let mut word = 0;
         let mut bit = 0;
         for run in ids.chunk_by(|a, b| a >> 16 == b >> 16) {
-            let mut hits = 0_u64;
-            match self.page(run[0] >> 16).unwrap_or(&NO_PAGE) {
-                page if page.is_free() => {}
-                page => match page.form() {
-                    Form::Dense(words) => {
-                        for (at, &id) in run.iter().enumerate() {
-                            hits |= (*word_of(words, id) >> (id & 63) & 1) << (at & 63);
-                        }
-                    }
-                    Form::Thin(slice) => {
-                        for (at, &id) in run.iter().enumerate() {
-                            let member = page_thin::contains(slice, page.code(), id as u16);
-                            hits |= u64::from(member) << (at & 63);
-                        }
-                    }
-                    Form::Inline(_) => {
-                        for (at, &id) in run.iter().enumerate() {
-                            hits |= u64::from(page.contains(id as u16)) << (at & 63);
-                        }
-                    }
-                },
-            }
-            word |= hits << (bit & 63);
+            word |= self.probe_page::<C>(run) << (bit & 63);
             bit += run.len();
         }
         word
     }
 
+    /// The answer for up to [`GROUP`] IDs in one page.
+    #[inline(always)]
+    fn probe_page<C: Compare>(&self, ids: &[u64]) -> u64 {
+        let page = self.page(ids[0] >> 16).unwrap_or(&NO_PAGE);
+        let mut hits = 0;
+        match page.form() {
+            Form::Dense(words) => {
+                for (at, &id) in ids.iter().enumerate() {
+                    hits |= (*word_of(words, id) >> (id & 63) & 1) << (at & 63);
+                }
+            }
+            Form::Thin(slice) => {
+                let thin = Thin::of(slice, page.code());
+                for (at, &id) in ids.iter().enumerate() {
+                    let place = thin.place(id as u16);
+                    let hit = C::search(place.window(), id as u16);
+                    let hit = hit.unwrap_or_else(|| place.search_all(id as u16));
+                    hits |= u64::from(hit) << (at & 63);
+                }
+            }
+            Form::Inline(_) => {
+                for (at, &id) in ids.iter().enumerate() {
+                    hits |= u64::from(page.contains(id as u16)) << (at & 63);
+                }
+            }
+        }
+        hits
+    }
+
     /// The answer for a group of IDs all over the plane.
-    fn probe_mixed(&self, ids: &[u64; GROUP]) -> u64 {
+    #[inline(always)]
+    fn probe_mixed<C: Compare>(&self, ids: &[u64; GROUP]) -> u64 {
         if self.root.len() >= LONG_ROOT {
             for id in ids {
                 prefetch(self.leaf(id >> 16).0);
             }
         }
         // Loops over arrays that are there already: `from_fn` calls its closure once an ID.
-        let mut buckets: [&Bucket; GROUP] = [&NO_BUCKET; GROUP];
+        let mut buckets = [&NO_BUCKET; GROUP];
         for at in 0..GROUP {
             let (leaf, fraction) = self.leaf(ids[at] >> 16);
             buckets[at] = leaf.home(fraction);
             prefetch(buckets[at]);
         }
-
-        // Every look-up ends with a bit of some word, but for those in thin pages (`thin`). Pages
-        // outside their home bucket are set aside (`astray`), and then followed from bucket to
-        // bucket together: whether to look further is hard to predict, and so the CPU guesses wrong
-        // once a round and not once a page.
-        let mut thin = 0_u64;
-        let mut astray = 0_u64;
-        let mut words = [&KNOWN[0]; GROUP];
-        let mut pages = [&NO_PAGE; GROUP];
+        let mut aims = Aims::NONE;
+        let mut missing = 0_u64;
         for at in 0..GROUP {
-            let (page, settled) = find_in(buckets[at], ids[at] >> 16);
-            astray |= u64::from(!settled) << at;
-            // The next bucket, should it be asked; past the end of a leaf the wrong line comes.
-            prefetch(std::ptr::from_ref(buckets[at]).wrapping_add(usize::from(!settled)));
-            words[at] = aim(page, ids[at], at, &mut thin);
-            pages[at] = page;
+            let (page, found) = C::find(buckets[at], ids[at] >> 16);
+            missing |= u64::from(!found) << at;
+            aims.aim(at, page, ids[at]);
         }
+        if missing != 0 {
+            self.look_further::<C>(ids, missing, &mut buckets, &mut aims);
+        }
+        aims.answer::<C>(ids)
+    }
+
+    /// Aims at the pages that are `missing` from their home buckets.
+    ///
+    /// What is missing from a full bucket may stand in the next one. Those buckets are searched
+    /// together: whether to look further is hard to predict, and so the CPU guesses wrong once a
+    /// round and not once a page. Every leaf has a bucket with a free slot, so this ends.
+    #[inline(always)]
+    fn look_further<'a, C: Compare>(
+        &'a self,
+        ids: &[u64; GROUP],
+        mut missing: u64,
+        buckets: &mut [&'a Bucket; GROUP],
+        aims: &mut Aims<'a>,
+    ) {
         let mut distance = 0;
-        while astray != 0 {
-            // Every leaf has a bucket with a free slot, so this ends.
+        while missing != 0 {
+            let mut astray = 0;
+            while missing != 0 {
+                let at = missing.trailing_zeros() as usize;
+                missing &= missing - 1;
+                aims.forget(at);
+                let full = buckets[at].is_full();
+                astray |= u64::from(full) << at;
+                // Past the end of a leaf the wrong line comes.
+                prefetch(std::ptr::from_ref(buckets[at]).wrapping_add(usize::from(full)));
+            }
             distance += 1;
-            let mut farther = 0;
             while astray != 0 {
                 let at = astray.trailing_zeros() as usize;
+                astray &= astray - 1;
                 let index = ids[at] >> 16;
                 let (leaf, fraction) = self.leaf(index);
-                let (page, settled) = find_in(leaf.bucket(fraction, distance), index);
-                farther |= u64::from(!settled) << at;
-                thin &= !(1 << at);
-                words[at] = aim(page, ids[at], at, &mut thin);
-                pages[at] = page;
-                astray &= astray - 1;
-            }
-            astray = farther;
-        }
-
-        let mut windows = [&NO_VALUES; GROUP];
-        if thin != 0 {
-            for at in 0..GROUP {
-                if let Form::Thin(slice) = pages[at].form() {
-                    let window = page_thin::window(slice, pages[at].code(), ids[at] as u16);
-                    prefetch(window);
-                    prefetch(&window[WINDOW - 1]);
-                    windows[at] = window;
-                }
+                buckets[at] = leaf.bucket(fraction, distance);
+                let (page, found) = C::find(buckets[at], index);
+                missing |= u64::from(!found) << at;
+                aims.aim(at, page, ids[at]);
             }
         }
-
-        let mut answer = 0;
-        for at in (0..GROUP).rev() {
-            answer = answer << 1 | *words[at] >> (ids[at] & 63) & 1;
-        }
-        if thin != 0 {
-            let mut hits = 0;
-            for at in 0..GROUP {
-                let low = ids[at] as u16;
-                let hit = page_thin::search(windows[at], low);
-                hits |= u64::from(hit.unwrap_or_else(|| pages[at].contains(low))) << at;
-            }
-            answer |= hits & thin;
-        }
-        answer
     }
 
     /// The leaf of a page index, and the fraction that leads to its home there.
@@ -221,22 +243,81 @@ impl Plane {
     }
 }
 
-/// The word that has the answer for `id`, or a word of zeros and the bit `at` of `thin`; asks for
-/// what must be read next.
-#[inline(always)]
-fn aim<'a>(page: &'a Page, id: u64, at: usize, thin: &mut u64) -> &'a u64 {
-    match page.form() {
-        Form::Dense(words) => {
-            let word = word_of(words, id);
-            prefetch(word);
-            word
+/// What the answers for a group depend on, as far as it is known.
+struct Aims<'a> {
+    /// The answers of small pages, a bit each.
+    inline: u64,
+    /// Which IDs stand in thin pages, and where there.
+    thin: u64,
+    places: [Place<'a>; GROUP],
+    /// Whether some stand in dense pages, and the words that have their bits.
+    dense: bool,
+    words: [&'a u64; GROUP],
+}
+
+impl<'a> Aims<'a> {
+    const NONE: Aims<'static> = Aims {
+        inline: 0,
+        thin: 0,
+        places: [Place::NOWHERE; GROUP],
+        dense: false,
+        words: [&NO_WORD; GROUP],
+    };
+
+    /// Takes `page` for that of the ID at a position, and asks for what must be read next. A bit of
+    /// another page, or of none, is not in the answer once it is forgotten.
+    #[inline(always)]
+    fn aim(&mut self, at: usize, page: &'a Page, id: u64) {
+        match page.form() {
+            Form::Dense(words) => {
+                self.words[at] = word_of(words, id);
+                prefetch(self.words[at]);
+                self.dense = true;
+            }
+            Form::Thin(slice) => {
+                self.places[at] = Thin::of(slice, page.code()).place(id as u16);
+                prefetch(self.places[at].entry());
+                self.thin |= 1 << at;
+            }
+            Form::Inline(_) => self.inline |= u64::from(page.contains(id as u16)) << at,
         }
-        Form::Thin(slice) => {
-            prefetch(&slice[page_thin::index_at(page.code(), id as u16)]);
-            *thin |= 1 << at;
-            &KNOWN[0]
+    }
+
+    /// Takes back what [`Aims::aim`] did at a position.
+    #[inline(always)]
+    fn forget(&mut self, at: usize) {
+        self.inline &= !(1 << at);
+        self.thin &= !(1 << at);
+        self.words[at] = &NO_WORD;
+    }
+
+    #[inline(always)]
+    fn answer<C: Compare>(&self, ids: &[u64; GROUP]) -> u64 {
+        let mut answer = self.inline;
+        if self.thin != 0 {
+            let mut windows = [&NO_WINDOW; GROUP];
+            for (window, place) in windows.iter_mut().zip(&self.places) {
+                *window = place.window();
+                prefetch(*window);
+                prefetch(&window[WINDOW - 1]);
+            }
+            let mut hits = 0;
+            for at in (0..GROUP).rev() {
+                let low = ids[at] as u16;
+                let hit = C::search(windows[at], low);
+                hits =
+                    hits << 1 | u64::from(hit.unwrap_or_else(|| self.places[at].search_all(low)));
+            }
+            answer |= hits & self.thin;
         }
-        Form::Inline(_) => &KNOWN[usize::from(page.contains(id as u16))],
+        if self.dense {
+            let mut hits = 0;
+            for at in (0..GROUP).rev() {
+                hits = hits << 1 | *self.words[at] >> (ids[at] & 63) & 1;
+            }
+            answer |= hits;
+        }
+        answer
     }
 }
 

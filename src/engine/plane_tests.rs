@@ -12,7 +12,8 @@ use proptest::prelude::*;
 
 use super::page::Page;
 use super::plane::Plane;
-use super::plane_leaf::{find_in, hash, step};
+use super::plane_compare::Portable;
+use super::plane_leaf::{hash, step};
 
 fn changed(plane: &Plane, changes: &BTreeMap<u64, bool>) -> Plane {
     plane.with_changes(changes.iter().map(|(&id, &insert)| (id, insert)))
@@ -46,6 +47,9 @@ fn assert_same(plane: &Plane, model: &BTreeSet<u64>, strangers: &[u64]) {
 fn assert_probe(plane: &Plane, model: &BTreeSet<u64>, asked: &[u64]) {
     let mut out = vec![!0; asked.len().div_ceil(64)];
     plane.probe(asked, &mut out);
+    let mut portable = vec![!0; out.len()];
+    plane.probe_by::<Portable>(asked, &mut portable);
+    assert!(portable == out, "not every way to compare gives the same answers");
     for (at, id) in asked.iter().enumerate() {
         assert_eq!(out[at / 64] >> (at % 64) & 1 != 0, model.contains(id), "probe of {id}");
         assert_eq!(plane.contains(*id), model.contains(id), "contains of {id}");
@@ -69,8 +73,10 @@ fn longest_search(plane: &Plane) -> usize {
         let (at, rest) = step(hash(index, plane.seed), plane.root.len());
         let branch = &plane.root[at];
         let (at, fraction) = step(rest, branch.len());
-        let settled = |distance: &usize| find_in(branch[at].bucket(fraction, *distance), index).1;
-        1 + (0..).find(settled).unwrap()
+        let stands_in = |distance: &usize| {
+            branch[at].bucket(fraction, *distance).slots().iter().any(|page| page.index() == index)
+        };
+        1 + (0..).find(stands_in).unwrap()
     });
     searches.max().unwrap()
 }

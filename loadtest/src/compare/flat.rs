@@ -1,6 +1,8 @@
 //! What anybody would write first: one bit for each possible number, and where
 //! reasons are asked for, one byte.
 
+use hashbrown::HashMap;
+
 /// A bit for every number between the smallest and the largest. It neither
 /// prefetches nor sorts.
 pub struct FlatBitset {
@@ -27,6 +29,38 @@ impl FlatBitset {
     pub fn contains(&self, id: u64) -> bool {
         let at = id.wrapping_sub(self.first);
         self.words.get((at / 64) as usize).is_some_and(|word| word >> (at % 64) & 1 != 0)
+    }
+}
+
+/// A bitset for each 65,536 numbers of which one is in the set: what a set
+/// strewn over billions of numbers costs at least if no memory is spared.
+pub struct PagedBitset(HashMap<u64, Box<[u64; 1024]>>);
+
+impl PagedBitset {
+    /// The set of these numbers.
+    pub fn of(members: impl Iterator<Item = u64>) -> Self {
+        let mut pages: HashMap<u64, Box<[u64; 1024]>> = HashMap::new();
+        for id in members {
+            let page = pages.entry(id >> 16).or_insert_with(|| Box::new([0; 1024]));
+            if let Some(word) = page.get_mut(usize::from(id as u16 >> 6)) {
+                *word |= 1 << (id % 64);
+            }
+        }
+        Self(pages)
+    }
+
+    /// Tells whether numbers are in the set. It looks for a page only where it
+    /// is another one than before.
+    pub fn search(&self) -> impl FnMut(u64) -> bool {
+        let (mut index, mut page) = (u64::MAX, None);
+        move |id| {
+            if id >> 16 != index {
+                index = id >> 16;
+                page = self.0.get(&index);
+            }
+            let word = page.and_then(|words| words.get(usize::from(id as u16 >> 6)));
+            word.is_some_and(|word| word >> (id % 64) & 1 != 0)
+        }
     }
 }
 

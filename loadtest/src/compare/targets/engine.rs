@@ -13,7 +13,7 @@ use crate::{
     compare::{
         Context,
         findings::{Findings, Row, Samples, Target},
-        flat::FlatBitset,
+        flat::{FlatBitset, PagedBitset},
         population::BATCH,
     },
     failure::Failure,
@@ -85,19 +85,25 @@ fn direct(context: &Context, members: usize, findings: &mut Findings) -> Result<
         // In turn with A's own list, so that both see the same machine.
         let list_b = sorted(&b.list);
         let roaring_b: RoaringTreemap = sorted(&b.members).into_iter().collect();
-        let [mut of_b, mut of_a, mut of_roaring] = [(); 3].map(|()| Samples::default());
+        let paged_b = PagedBitset::of(b.members.iter().copied());
+        let [mut of_b, mut of_a, mut of_paged, mut of_roaring] =
+            [(); 4].map(|()| Samples::default());
         for _ in 0..rounds {
-            let ways: [Way<'_>; 2] = [&|ids, out| plane_b.probe(ids, out), &|ids, out| {
-                probe_each(ids, out, |id| roaring_b.contains(id));
-            }];
-            let [b, roaring] = race(&list_b, 1, ways)?;
+            let ways: [Way<'_>; 3] = [
+                &|ids, out| plane_b.probe(ids, out),
+                &|ids, out| probe_each(ids, out, paged_b.search()),
+                &|ids, out| probe_each(ids, out, |id| roaring_b.contains(id)),
+            ];
+            let [b, paged, roaring] = race(&list_b, 1, ways)?;
             let [a] = race(&list, 1, [&|ids: &[u64], out: &mut [u64]| plane.probe(ids, out)])?;
             of_b.add(b.median());
             of_a.add(a.median());
+            of_paged.add(paged.median());
             of_roaring.add(roaring.median());
         }
         let what = format!("B, {members} phones of 12 countries, sorted / A, sorted");
         findings.costs("P2", what, [&of_b, &of_a], "ns", Target::AtMost(2.0));
+        findings.took("a bitset for each page, B, sorted", &of_paged, "ns", None);
         findings.took("Roaring, B, sorted, one after the other", &of_roaring, "ns", None);
     }
     Ok(())
@@ -152,7 +158,7 @@ fn memory(name: &str, plane: &Plane, members: &[u64], due: Target, findings: &mu
 }
 
 /// The plain loop: one answer after the other.
-fn probe_each(ids: &[u64], out: &mut [u64], contains: impl Fn(u64) -> bool) {
+fn probe_each(ids: &[u64], out: &mut [u64], mut contains: impl FnMut(u64) -> bool) {
     for (group, word) in ids.chunks(64).zip(out) {
         *word = 0;
         for (bit, id) in group.iter().enumerate() {
