@@ -46,8 +46,6 @@ pub(super) type Words = [u64; PAGE_IDS / 64];
 
 /// A set of contact IDs with the same page index (`id >> 16`). Cheap to clone, never empty when
 /// seen outside the engine.
-///
-/// The head comes first in memory, where `plane_compare` looks for it.
 #[repr(C)]
 pub struct Page {
     /// Page index in the upper 48 bits; below it the count, or `u16::MAX` for 65,535 and 65,536.
@@ -65,6 +63,14 @@ union Body {
     /// From `Bits::into_raw`.
     dense: *const Words,
 }
+
+// What `plane_compare` counts on: two words, the head first, and no byte that is not set.
+const _: () = assert!(
+    size_of::<Page>() == 16
+        && size_of::<Body>() == 8
+        && size_of::<*const u16>() == 8
+        && std::mem::offset_of!(Page, head) == 0
+);
 
 /// The members of a page, borrowed.
 pub(super) enum Form<'a> {

@@ -72,6 +72,7 @@ pub(super) struct Thin<'a> {
 pub(super) struct Place<'a> {
     /// How many values lie below its bucket.
     entry: &'a u16,
+    /// At least a window of them.
     values: &'a [u16],
 }
 
@@ -81,6 +82,8 @@ impl<'a> Thin<'a> {
     pub(super) fn of(slice: &'a [u16], count: usize) -> Thin<'a> {
         let bits = index_bits(count);
         let (index, values) = slice.split_at(1 << bits);
+        // Known from `slice_len` when it is compiled into a look-up.
+        assert!(values.len() >= WINDOW, "a thin page holds at least a window");
         Thin { index, values, shift: 16 - bits }
     }
 
@@ -94,6 +97,7 @@ impl<'a> Thin<'a> {
     }
 
     /// Whether `low` is a member.
+    #[inline(always)]
     pub(super) fn contains(self, low: u16) -> bool {
         let place = self.place(low);
         search(place.window(), low).unwrap_or_else(|| place.search_all(low))
@@ -101,7 +105,7 @@ impl<'a> Thin<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// A place without members, in a page that has none.
+    /// Stands for a place not found yet. What it answers does not count: 65,535 seems to be there.
     pub(super) const NOWHERE: Place<'static> = Place { entry: &0, values: &[u16::MAX; WINDOW] };
 
     /// What must be read first.
@@ -115,16 +119,24 @@ impl<'a> Place<'a> {
     pub(super) fn window(self) -> &'a [u16; WINDOW] {
         let last = self.values.len() - WINDOW;
         let first = usize::from(*self.entry).min(last);
-        // SAFETY: a window from `last` on ends where the values do, and `first` is no greater,
-        // whatever the entry says. That there is a window of values was checked by the subtraction.
+        // SAFETY: there is at least a window of values (`Thin::of`, and `NOWHERE` has one), so one
+        // from `last` on ends where the values do. `first` is no greater, whatever the entry says.
         unsafe { &*self.values.as_ptr().add(first).cast::<[u16; WINDOW]>() }
     }
 
     /// Whether `low` is a member, where the window did not tell.
-    #[cold]
+    #[inline(always)]
     pub(super) fn search_all(self, low: u16) -> bool {
-        self.values.binary_search(&low).is_ok()
+        search_all(self.window(), self.values, low)
     }
+}
+
+/// It looks at the window once more: what stands there is a member even if memory has changed the
+/// value that the window ends with.
+#[cold]
+#[inline(never)]
+fn search_all(window: &[u16; WINDOW], values: &[u16], low: u16) -> bool {
+    window.contains(&low) || values.binary_search(&low).is_ok()
 }
 
 /// Whether `low` is in the window; nothing if it may stand behind it.
@@ -135,4 +147,22 @@ impl<'a> Place<'a> {
 pub(super) fn search(window: &[u16; WINDOW], low: u16) -> Option<bool> {
     let hit = window.iter().fold(false, |hit, &value| hit | (value == low));
     (window[WINDOW - 1] >= low).then_some(hit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_is_found_before_a_damaged_value() {
+        let values: Vec<u16> = (100..140).collect();
+        let mut slice = Vec::new();
+        build(&values, &mut slice);
+        let last_of_window = slice.len() - values.len() + WINDOW - 1;
+        assert_eq!(slice[last_of_window], 115);
+        slice[last_of_window] = 3;
+        let thin = Thin::of(&slice, values.len());
+        assert!((100..115).all(|low| thin.contains(low)));
+        assert!(!thin.contains(99) && !thin.contains(140));
+    }
 }

@@ -24,7 +24,7 @@ use super::page::{Page, arc_bytes};
 use super::prefetch::prefetch;
 
 /// Pages in one cache line.
-pub(super) const SLOTS: usize = 4;
+const SLOTS: usize = 4;
 
 /// A leaf with more pages than this is split, together with its branch. A commit copies one leaf
 /// for each page it changes, and raises the count of every page in it.
@@ -36,7 +36,7 @@ const FULL: usize = 3;
 
 /// One cache line of slots.
 #[derive(Clone)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub(super) struct Bucket([Page; SLOTS]);
 
 impl Bucket {
@@ -128,8 +128,8 @@ impl Leaf {
         unsafe { self.buckets.get_unchecked(at) }
     }
 
-    /// The bucket so many past the home of what stands at `fraction`, round the end of the leaf:
-    /// fewer than the leaf has, as one of them has a free slot.
+    /// The bucket so many past the home of what stands at `fraction`, round the end of the leaf. The
+    /// distance is less than the number of buckets: one has a free slot, where a search ends.
     #[inline(always)]
     pub(super) fn bucket(&self, fraction: u64, distance: usize) -> &Bucket {
         let (home, _) = step(fraction, self.buckets.len());

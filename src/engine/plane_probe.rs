@@ -37,8 +37,6 @@ const LONG_ROOT: usize = 64;
 static NO_BUCKET: Bucket = Bucket::FREE;
 /// Stands for a page without members.
 static NO_PAGE: Page = Page::FREE;
-/// Stands for the window of a page that is not thin.
-static NO_WINDOW: [u16; WINDOW] = [u16::MAX; WINDOW];
 /// Stands for the word of a page that is not dense.
 static NO_WORD: u64 = 0;
 
@@ -51,23 +49,23 @@ impl Plane {
     /// answer for a whole one could permit a refused contact (A1).
     pub fn probe(&self, ids: &[u64], out: &mut [u64]) {
         #[cfg(target_arch = "x86_64")]
-        if Avx2::is_possible() {
-            // SAFETY: the CPU has what the function is compiled for, as was just asked.
-            return unsafe { self.probe_avx2(ids, out) };
+        if let Some(avx2) = Avx2::if_possible() {
+            // SAFETY: the CPU has what the function is compiled for, as `avx2` shows.
+            return unsafe { self.probe_avx2(avx2, ids, out) };
         }
-        self.probe_by::<Portable>(ids, out);
+        self.probe_by(Portable, ids, out);
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
-    fn probe_avx2(&self, ids: &[u64], out: &mut [u64]) {
-        self.probe_by::<Avx2>(ids, out);
+    fn probe_avx2(&self, compare: Avx2, ids: &[u64], out: &mut [u64]) {
+        self.probe_by(compare, ids, out);
     }
 
     /// [`Plane::probe`], comparing in one way. It is compiled into its callers, and so for the
     /// instructions that they may use.
     #[inline(always)]
-    pub(super) fn probe_by<C: Compare>(&self, ids: &[u64], out: &mut [u64]) {
+    pub(super) fn probe_by<C: Compare>(&self, compare: C, ids: &[u64], out: &mut [u64]) {
         assert_eq!(out.len(), ids.len().div_ceil(GROUP), "one bit of answer for each ID");
         for (at, (group, word)) in ids.chunks(GROUP).zip(out).enumerate() {
             // The IDs themselves come in bursts, a group at a time, that the CPU's own prefetcher
@@ -76,15 +74,15 @@ impl Plane {
                 prefetch(group.as_ptr().wrapping_add(2 * GROUP + line * IDS_PER_LINE));
             }
             *word = if is_run(group) {
-                self.ask_ahead::<C>(&ids[at * GROUP + group.len()..]);
-                self.probe_runs::<C>(group)
+                self.ask_ahead(compare, &ids[at * GROUP + group.len()..]);
+                self.probe_runs(compare, group)
             } else if let Some(group) = group.first_chunk() {
-                self.probe_mixed::<C>(group)
+                self.probe_mixed(compare, group)
             } else {
                 // The last, incomplete group is filled up with its first ID.
                 let mut whole = [group[0]; GROUP];
                 whole[..group.len()].copy_from_slice(group);
-                self.probe_mixed::<C>(&whole) & ((1 << group.len()) - 1)
+                self.probe_mixed(compare, &whole) & ((1 << group.len()) - 1)
             };
         }
     }
@@ -92,14 +90,14 @@ impl Plane {
     /// Asks for what the next groups of a sorted list will need, a step further on each time: the
     /// bucket of the group after the next, then the page where the next group ends.
     #[inline(always)]
-    fn ask_ahead<C: Compare>(&self, rest: &[u64]) {
+    fn ask_ahead<C: Compare>(&self, compare: C, rest: &[u64]) {
         if let Some(&id) = rest.get(2 * GROUP - 1) {
             let (leaf, fraction) = self.leaf(id >> 16);
             prefetch(leaf.home(fraction));
         }
         if let Some(&id) = rest.get(GROUP - 1) {
             let (leaf, fraction) = self.leaf(id >> 16);
-            let (page, _) = C::find(leaf.home(fraction), id >> 16);
+            let (page, _) = compare.find(leaf.home(fraction), id >> 16);
             let low = id as u16;
             match page.form() {
                 Form::Dense(words) => prefetch(word_of(words, id)),
@@ -118,15 +116,15 @@ impl Plane {
     /// The answer for up to [`GROUP`] IDs in few pages, as in a sorted list: each page is looked
     /// up once.
     #[inline(always)]
-    fn probe_runs<C: Compare>(&self, ids: &[u64]) -> u64 {
+    fn probe_runs<C: Compare>(&self, compare: C, ids: &[u64]) -> u64 {
         let first = ids[0];
         if ids.iter().fold(0, |differences, id| differences | id ^ first) >> 16 == 0 {
-            return self.probe_page::<C>(ids);
+            return self.probe_page(compare, ids);
         }
         let mut word = 0;
         let mut bit = 0;
         for run in ids.chunk_by(|a, b| a >> 16 == b >> 16) {
-            word |= self.probe_page::<C>(run) << (bit & 63);
+            word |= self.probe_page(compare, run) << (bit & 63);
             bit += run.len();
         }
         word
@@ -134,7 +132,7 @@ impl Plane {
 
     /// The answer for up to [`GROUP`] IDs in one page.
     #[inline(always)]
-    fn probe_page<C: Compare>(&self, ids: &[u64]) -> u64 {
+    fn probe_page<C: Compare>(&self, compare: C, ids: &[u64]) -> u64 {
         let page = self.page(ids[0] >> 16).unwrap_or(&NO_PAGE);
         let mut hits = 0;
         match page.form() {
@@ -147,7 +145,7 @@ impl Plane {
                 let thin = Thin::of(slice, page.code());
                 for (at, &id) in ids.iter().enumerate() {
                     let place = thin.place(id as u16);
-                    let hit = C::search(place.window(), id as u16);
+                    let hit = compare.search(place.window(), id as u16);
                     let hit = hit.unwrap_or_else(|| place.search_all(id as u16));
                     hits |= u64::from(hit) << (at & 63);
                 }
@@ -163,7 +161,7 @@ impl Plane {
 
     /// The answer for a group of IDs all over the plane.
     #[inline(always)]
-    fn probe_mixed<C: Compare>(&self, ids: &[u64; GROUP]) -> u64 {
+    fn probe_mixed<C: Compare>(&self, compare: C, ids: &[u64; GROUP]) -> u64 {
         if self.root.len() >= LONG_ROOT {
             for id in ids {
                 prefetch(self.leaf(id >> 16).0);
@@ -179,14 +177,14 @@ impl Plane {
         let mut aims = Aims::NONE;
         let mut missing = 0_u64;
         for at in 0..GROUP {
-            let (page, found) = C::find(buckets[at], ids[at] >> 16);
+            let (page, found) = compare.find(buckets[at], ids[at] >> 16);
             missing |= u64::from(!found) << at;
             aims.aim(at, page, ids[at]);
         }
         if missing != 0 {
-            self.look_further::<C>(ids, missing, &mut buckets, &mut aims);
+            self.look_further(compare, ids, missing, &mut buckets, &mut aims);
         }
-        aims.answer::<C>(ids)
+        aims.answer(compare, ids)
     }
 
     /// Aims at the pages that are `missing` from their home buckets.
@@ -197,6 +195,7 @@ impl Plane {
     #[inline(always)]
     fn look_further<'a, C: Compare>(
         &'a self,
+        compare: C,
         ids: &[u64; GROUP],
         mut missing: u64,
         buckets: &mut [&'a Bucket; GROUP],
@@ -221,7 +220,7 @@ impl Plane {
                 let index = ids[at] >> 16;
                 let (leaf, fraction) = self.leaf(index);
                 buckets[at] = leaf.bucket(fraction, distance);
-                let (page, found) = C::find(buckets[at], index);
+                let (page, found) = compare.find(buckets[at], index);
                 missing |= u64::from(!found) << at;
                 aims.aim(at, page, ids[at]);
             }
@@ -264,8 +263,8 @@ impl<'a> Aims<'a> {
         words: [&NO_WORD; GROUP],
     };
 
-    /// Takes `page` for that of the ID at a position, and asks for what must be read next. A bit of
-    /// another page, or of none, is not in the answer once it is forgotten.
+    /// Takes `page` for that of the ID at a position, and asks for what must be read next. If it is
+    /// another page, it must be forgotten before the answer.
     #[inline(always)]
     fn aim(&mut self, at: usize, page: &'a Page, id: u64) {
         match page.form() {
@@ -288,14 +287,15 @@ impl<'a> Aims<'a> {
     fn forget(&mut self, at: usize) {
         self.inline &= !(1 << at);
         self.thin &= !(1 << at);
+        self.places[at] = Place::NOWHERE;
         self.words[at] = &NO_WORD;
     }
 
     #[inline(always)]
-    fn answer<C: Compare>(&self, ids: &[u64; GROUP]) -> u64 {
+    fn answer<C: Compare>(&self, compare: C, ids: &[u64; GROUP]) -> u64 {
         let mut answer = self.inline;
         if self.thin != 0 {
-            let mut windows = [&NO_WINDOW; GROUP];
+            let mut windows = [Place::NOWHERE.window(); GROUP];
             for (window, place) in windows.iter_mut().zip(&self.places) {
                 *window = place.window();
                 prefetch(*window);
@@ -304,10 +304,11 @@ impl<'a> Aims<'a> {
             let mut hits = 0;
             for at in (0..GROUP).rev() {
                 let low = ids[at] as u16;
-                let hit = C::search(windows[at], low);
+                let hit = compare.search(windows[at], low);
                 hits =
                     hits << 1 | u64::from(hit.unwrap_or_else(|| self.places[at].search_all(low)));
             }
+            // Elsewhere the places were not found.
             answer |= hits & self.thin;
         }
         if self.dense {

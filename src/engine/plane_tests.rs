@@ -48,7 +48,7 @@ fn assert_probe(plane: &Plane, model: &BTreeSet<u64>, asked: &[u64]) {
     let mut out = vec![!0; asked.len().div_ceil(64)];
     plane.probe(asked, &mut out);
     let mut portable = vec![!0; out.len()];
-    plane.probe_by::<Portable>(asked, &mut portable);
+    plane.probe_by(Portable, asked, &mut portable);
     assert!(portable == out, "not every way to compare gives the same answers");
     for (at, id) in asked.iter().enumerate() {
         assert_eq!(out[at / 64] >> (at % 64) & 1 != 0, model.contains(id), "probe of {id}");

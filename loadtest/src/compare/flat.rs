@@ -32,8 +32,8 @@ impl FlatBitset {
     }
 }
 
-/// A bitset for each 65,536 numbers of which one is in the set: what a set
-/// strewn over billions of numbers costs at least if no memory is spared.
+/// A bitset for each 65,536 numbers of which one is in the set: the same for
+/// sets that are strewn over too many numbers.
 pub struct PagedBitset(HashMap<u64, Box<[u64; 1024]>>);
 
 impl PagedBitset {
