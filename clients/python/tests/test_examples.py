@@ -166,7 +166,8 @@ class Handler:
                 return error.code, json.load(error)
 
     def stop(self) -> None:
-        self.process.send_signal(signal.SIGINT)
+        # Not by SIGINT, which programs started in the background may ignore.
+        self.process.terminate()
         self.process.wait(timeout=30)
         assert self.process.stdout is not None
         self.process.stdout.close()
