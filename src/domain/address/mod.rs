@@ -25,7 +25,7 @@ pub use email::{read_email, read_email_in};
 pub use error::AddressError;
 pub use id::{read_contact_id, read_external_id};
 pub use mask::{mask_email, mask_id, mask_phone};
-pub use numbering::{Region, in_e164_range, plausible, plausible_throughout};
+pub use numbering::{Region, all_in_e164_range, in_e164_range, plausible, plausible_throughout};
 pub use phone::{Accept, read_phone, read_phone_in};
 
 /// Characters that take no room on screen: soft hyphen, zero-width and direction marks, byte

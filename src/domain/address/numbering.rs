@@ -278,6 +278,21 @@ pub const fn in_e164_range(number: u64) -> bool {
     number >= 10u64.pow(MIN_DIGITS - 1) && number < 10u64.pow(MAX_DIGITS)
 }
 
+/// Is every one of these numbers [`in_e164_range`]?
+///
+/// A number is outside if it is less than the first or the last is less than it, and then one of
+/// the two differences wraps: its highest bit is set. That takes no comparison of each number, for
+/// which the smallest x86-64 has no instruction on several at once.
+#[must_use]
+pub fn all_in_e164_range(numbers: &[u64]) -> bool {
+    const FIRST: u64 = 10u64.pow(MIN_DIGITS - 1);
+    const LAST: u64 = 10u64.pow(MAX_DIGITS) - 1;
+    let differences = numbers
+        .iter()
+        .fold(0, |all, &number| all | number.wrapping_sub(FIRST) | LAST.wrapping_sub(number));
+    differences >> 63 == 0
+}
+
 /// Has an E.164 number, given as an integer, a known country calling code and a possible length?
 ///
 /// Integer columns in `opt_out` and `exempt` scopes ask this, because there an unknown number
@@ -314,6 +329,20 @@ pub fn plausible_throughout(first: u64, last: u64) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Each bound of the range, and of what the differences can tell, with its neighbours.
+    #[test]
+    fn one_number_out_of_range_is_seen_among_many() {
+        let (first, last, half) = (1_000_000, 999_999_999_999_999, 1 << 63);
+        for bound in [0, first, last, half, half + first, half + last, u64::MAX] {
+            for number in [bound.wrapping_sub(1), bound, bound.wrapping_add(1)] {
+                let mut numbers = [905_321_234_567; 100];
+                numbers[57] = number;
+                assert_eq!(all_in_e164_range(&numbers), in_e164_range(number), "{number}");
+            }
+        }
+        assert!(all_in_e164_range(&[]));
+    }
 
     #[test]
     fn regions_are_those_that_libphonenumber_knows() {
