@@ -272,10 +272,15 @@ fn step(state: u16, digit: u8) -> u16 {
     row.and_then(|row| row.get(usize::from(digit & 0xF))).copied().unwrap_or(0)
 }
 
+/// The smallest number of as many digits as E.164 has at least, and the largest of as many as it
+/// has at most.
+const E164_FIRST: u64 = 10u64.pow(MIN_DIGITS - 1);
+const E164_LAST: u64 = 10u64.pow(MAX_DIGITS) - 1;
+
 /// Does an integer have 7 to 15 digits, as every E.164 number here does (R1)?
 #[must_use]
 pub const fn in_e164_range(number: u64) -> bool {
-    number >= 10u64.pow(MIN_DIGITS - 1) && number < 10u64.pow(MAX_DIGITS)
+    E164_FIRST <= number && number <= E164_LAST
 }
 
 /// Is every one of these numbers [`in_e164_range`]?
@@ -285,11 +290,9 @@ pub const fn in_e164_range(number: u64) -> bool {
 /// which the smallest x86-64 has no instruction on several at once.
 #[must_use]
 pub fn all_in_e164_range(numbers: &[u64]) -> bool {
-    const FIRST: u64 = 10u64.pow(MIN_DIGITS - 1);
-    const LAST: u64 = 10u64.pow(MAX_DIGITS) - 1;
-    let differences = numbers
-        .iter()
-        .fold(0, |all, &number| all | number.wrapping_sub(FIRST) | LAST.wrapping_sub(number));
+    let differences = numbers.iter().fold(0, |all, &number| {
+        all | number.wrapping_sub(E164_FIRST) | E164_LAST.wrapping_sub(number)
+    });
     differences >> 63 == 0
 }
 
