@@ -9,6 +9,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use super::page::{Page, arc_bytes};
+use super::plane_buckets::Memory;
 use super::plane_leaf::{Leaf, Root, hash, step};
 
 /// An immutable set of u64 contact IDs, cheap to clone and to share between threads.
@@ -31,7 +32,7 @@ impl Plane {
     /// The set without members, with a seed that is no secret: for benches that count and must
     /// count the same in every run.
     pub fn seeded(seed: u64) -> Plane {
-        Plane { root: Arc::from([Arc::from([Leaf::with_room(0)])]), seed, len: 0 }
+        Plane { root: Arc::from([Arc::from([Leaf::with_room(0, Memory::Ordinary)])]), seed, len: 0 }
     }
 
     /// Number of members.
@@ -81,7 +82,7 @@ impl Plane {
         arc_bytes(size_of_val(&*self.root), 8) + branches + leaves + pages
     }
 
-    fn leaves(&self) -> impl Iterator<Item = &Leaf> {
+    pub(super) fn leaves(&self) -> impl Iterator<Item = &Leaf> {
         self.root.iter().flat_map(|branch| branch.iter())
     }
 }

@@ -13,7 +13,7 @@ use core::arch::x86_64::{
 
 use super::page::Page;
 use super::page_thin::{self, WINDOW};
-use super::plane_leaf::Bucket;
+use super::plane_buckets::Bucket;
 
 /// How the stages of a look-up compare.
 pub(super) trait Compare: Copy {
@@ -113,6 +113,7 @@ impl Compare for Avx2 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::plane_buckets::Memory;
     use crate::engine::plane_leaf::Leaf;
 
     /// Calls `check` with every way to compare that this CPU has, so that each is held against
@@ -142,7 +143,7 @@ mod tests {
     /// A bucket whose slots hold these page indices, each with its position as only value.
     fn bucket_of(indices: &[u64]) -> Leaf {
         // Roomy enough for all to stay where they are put: in the first bucket.
-        let mut leaf = Leaf::with_room(100);
+        let mut leaf = Leaf::with_room(100, Memory::Ordinary);
         for (value, &index) in indices.iter().enumerate() {
             leaf.insert(Page::from_values(index, &[value as u16], &mut Vec::new()), |_| 0);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::page::Page;
 use super::page_edit::Scratch;
 use super::plane::Plane;
+use super::plane_buckets::Memory;
 use super::plane_leaf::{Branch, LEAF_MAX, Leaf, Root, hash, step};
 use super::prefetch::prefetch;
 
@@ -15,6 +16,10 @@ const CHUNK: usize = 1 << 20;
 /// Leaves from which a branch makes the root longer, unless the root is as long already: a commit
 /// copies the root and one branch, so both should be of the same length.
 const BRANCH_MIN: usize = 32;
+
+/// Leaves from which on a plane's are in huge pages: ten megabytes, which is about what a CPU's table
+/// of addresses holds in pages of 4 KiB. Tests go from one kind to the other with small planes.
+const LARGE: usize = if cfg!(test) { 8 } else { 2_048 };
 
 /// How many pages ahead a bulk change asks for what it will need.
 const AHEAD: usize = 16;
@@ -47,7 +52,7 @@ impl Plane {
         for (at, pages) in parts {
             let Some((leaf, _, path)) = leaf_mut(&mut root, self.seed, at) else { continue };
             leaf.leak();
-            *leaf = Leaf::with_room(pages.len());
+            *leaf = Leaf::with_room(pages.len(), leaf.memory());
             for page in pages {
                 leaf.add_to_sum(page.sum());
                 leaf.insert(page, |page| path.fraction(page));
@@ -202,7 +207,10 @@ impl Editor {
         let path = Path { seed: self.seed, parts: self.root.len(), leaves };
         let Some(branch) = Arc::make_mut(&mut self.root).get_mut(at) else { return };
         let room = held(branch) / leaves * 5 / 4;
-        let mut split: Vec<Leaf> = (0..leaves).map(|_| Leaf::with_room(room)).collect();
+        // The other branches are about as long.
+        let large = path.parts * leaves >= LARGE;
+        let memory = if large { Memory::Huge } else { Memory::Ordinary };
+        let mut split: Vec<Leaf> = (0..leaves).map(|_| Leaf::with_room(room, memory)).collect();
         let mut unaccounted = branch.iter().fold(0, |sum: u64, leaf| sum.wrapping_add(leaf.sum()));
         for page in Arc::make_mut(branch).iter_mut().flat_map(Leaf::drain) {
             let sum = page.sum();

@@ -20,46 +20,30 @@
 
 use std::sync::Arc;
 
-use super::page::{Page, arc_bytes};
+use super::page::Page;
+use super::plane_buckets::{Bucket, Buckets, Memory, SLOTS};
 use super::prefetch::prefetch;
-
-/// Pages in one cache line.
-const SLOTS: usize = 4;
 
 /// A leaf with more pages than this is split, together with its branch. A commit copies one leaf
 /// for each page it changes, and raises the count of every page in it.
 pub(super) const LEAF_MAX: usize = 256;
 
-/// A leaf is made roomier when it holds more than 3 pages a bucket. Up to there some 10 pages of
-/// 100 stand outside their home bucket, and each costs a look-up a mispredicted branch.
-const FULL: usize = 3;
-
-/// One cache line of slots.
-#[derive(Clone)]
-#[repr(C, align(64))]
-pub(super) struct Bucket([Page; SLOTS]);
-
-impl Bucket {
-    /// A bucket without pages.
-    pub(super) const FREE: Bucket = Bucket([Page::FREE; SLOTS]);
-
-    /// The slots, those in use first.
-    #[inline(always)]
-    pub(super) fn slots(&self) -> &[Page; SLOTS] {
-        &self.0
-    }
-
-    /// Whether no slot is free: what was not found here may stand in the next bucket.
-    #[inline(always)]
-    pub(super) fn is_full(&self) -> bool {
-        !self.0[SLOTS - 1].is_free()
+/// How many pages a leaf holds in four buckets, at most; with more it is made roomier.
+///
+/// With three a bucket some 10 pages of 100 stand outside their home bucket, and each makes a
+/// look-up wait for a further line. Large planes have few members a page, so that these lines are
+/// most of what a look-up waits for: a tenth more memory makes theirs a seventh faster.
+const fn full(memory: Memory) -> usize {
+    match memory {
+        Memory::Ordinary => 12,
+        Memory::Huge => 11,
     }
 }
 
 /// A small hash table of pages. There is always a bucket, and always a free slot.
 #[derive(Clone)]
 pub(super) struct Leaf {
-    buckets: Arc<[Bucket]>,
+    buckets: Buckets,
     pages: usize,
     /// The wrapping sum of what `plane_sum` makes of each member: kept up to date change by change
     /// and never from the members as they stand, so that it tells when memory has changed them.
@@ -88,9 +72,14 @@ pub(super) fn step(fraction: u64, len: usize) -> (usize, u64) {
 
 impl Leaf {
     /// A leaf without pages, roomy enough for `pages` of them.
-    pub(super) fn with_room(pages: usize) -> Leaf {
-        let len = pages.div_ceil(FULL).max(1);
-        Leaf { buckets: (0..len).map(|_| Bucket::FREE).collect(), pages: 0, sum: 0 }
+    pub(super) fn with_room(pages: usize, memory: Memory) -> Leaf {
+        let buckets = Buckets::free((4 * pages).div_ceil(full(memory)), memory);
+        Leaf { buckets, pages: 0, sum: 0 }
+    }
+
+    /// The kind of memory that the pages stand in.
+    pub(super) fn memory(&self) -> Memory {
+        self.buckets.memory()
     }
 
     /// Number of pages.
@@ -111,7 +100,7 @@ impl Leaf {
     /// Keeps the pages in memory for good. One whose count or pointer was changed by the memory
     /// itself would give back what is not its own.
     pub(super) fn leak(&self) {
-        std::mem::forget(Arc::clone(&self.buckets));
+        std::mem::forget(self.buckets.clone());
     }
 
     /// The pages, in no particular order.
@@ -124,7 +113,7 @@ impl Leaf {
     pub(super) fn home(&self, fraction: u64) -> &Bucket {
         let (at, _) = step(fraction, self.buckets.len());
         // SAFETY: `step` gives a position below the length that it is given, if that is not 0, and
-        // `with_room`, the only maker of buckets, makes at least one.
+        // `Buckets::free`, the only maker of arrays, makes at least one bucket.
         unsafe { self.buckets.get_unchecked(at) }
     }
 
@@ -172,24 +161,29 @@ impl Leaf {
     /// A copy raises the reference count of each page; those counts are far apart and an atomic
     /// add waits for its cache line, so all lines are asked for first.
     fn writable(&mut self) -> &mut [Bucket] {
-        if Arc::strong_count(&self.buckets) > 1 {
+        if self.buckets.is_shared() {
             for page in self.pages() {
                 prefetch(page.counter());
             }
         }
-        Arc::make_mut(&mut self.buckets)
+        self.buckets.make_mut()
     }
 
     /// Asks for the cache line that a clone of this leaf will write.
     pub(super) fn prefetch_counter(&self) {
-        prefetch(self.buckets.as_ptr().cast::<u8>().wrapping_sub(align_of::<Bucket>()));
+        prefetch(self.buckets.counter());
     }
 
     /// Adds a page that is not there yet; `fraction_of` leads to the home of any page.
     pub(super) fn insert(&mut self, page: Page, fraction_of: impl Fn(&Page) -> u64) {
-        if self.pages >= FULL * self.buckets.len() {
-            // A quarter more room: most leaves are then between 0.6 and 0.75 full.
-            let mut roomier = Leaf::with_room((self.pages + 1) * 5 / 4);
+        if 4 * self.pages >= full(self.memory()) * self.buckets.len() {
+            // A quarter more room: most leaves are then between 0.6 and 0.75 full. The pools' next
+            // length is as much.
+            let pages = match self.memory() {
+                Memory::Ordinary => (self.pages + 1) * 5 / 4,
+                Memory::Huge => self.pages + 1,
+            };
+            let mut roomier = Leaf::with_room(pages, self.memory());
             roomier.sum = self.sum;
             for page in self.drain() {
                 roomier.place(fraction_of(&page), page);
@@ -267,6 +261,6 @@ impl Leaf {
 
     /// Heap bytes of the table, without what its pages point to.
     pub(super) fn heap_bytes(&self) -> usize {
-        arc_bytes(size_of_val(&*self.buckets), align_of::<Bucket>())
+        self.buckets.heap_bytes()
     }
 }

@@ -13,10 +13,11 @@
 use super::page::{Form, Page, Words};
 use super::page_thin::{Place, Thin, WINDOW};
 use super::plane::Plane;
+use super::plane_buckets::Bucket;
 #[cfg(target_arch = "x86_64")]
 use super::plane_compare::Avx2;
 use super::plane_compare::{Compare, Portable};
-use super::plane_leaf::{Bucket, Leaf, hash, step};
+use super::plane_leaf::{Leaf, hash, step};
 use super::prefetch::prefetch;
 
 /// IDs that go through the stages together; also the bits of one word of the answer.

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 
 use super::page::Page;
 use super::plane::Plane;
+use super::plane_buckets::Memory;
 use super::plane_compare::Portable;
 use super::plane_leaf::{hash, step};
 
@@ -198,6 +199,25 @@ fn scattered_ids_come_and_go_in_bulk_and_one_by_one() {
         thinned = thinned.with_changes(std::iter::once((id, false)));
     }
     assert_same(&thinned, &BTreeSet::new(), &strangers);
+}
+
+/// Small planes cannot pay back the 2 MiB that a pool begins with.
+#[test]
+fn large_planes_are_in_huge_pages_and_small_ones_are_not() {
+    let mut random = random(3);
+    let ids: BTreeSet<u64> = (0..40_000).map(|_| random()).collect();
+    let all = |plane: &Plane, memory| plane.leaves().all(|leaf| leaf.memory() == memory);
+    let large = plane(ids.iter().copied());
+    assert!(all(&large, Memory::Huge));
+    let small = plane(ids.iter().copied().take(500));
+    assert!(all(&small, Memory::Ordinary));
+    // One change at a time: what there was before is split, and taken along.
+    let mut grown = small;
+    for &id in ids.iter().skip(500).take(4_000) {
+        grown = grown.with_changes(std::iter::once((id, true)));
+    }
+    assert!(all(&grown, Memory::Huge));
+    assert_same(&grown, &ids.into_iter().take(4_500).collect(), &[]);
 }
 
 #[test]

@@ -1,0 +1,270 @@
+//! The buckets of a leaf: a shared array of cache lines, from malloc or in huge pages.
+//!
+//! A plane of few pages takes its arrays from malloc, each exactly as long as it should be. Those of
+//! a large plane are more than the CPU's table of addresses holds in memory pages of 4 KiB, and
+//! nearly each look-up would miss it: they come from pools of huge pages (`pool`), in a few lengths.
+//! A pool begins with 2 MiB, which small planes could not pay back.
+
+use std::{iter, mem::ManuallyDrop, ops::Deref, ptr, ptr::NonNull, slice, sync::Arc};
+
+use super::page::{Page, arc_bytes};
+use super::pool::Pool;
+
+/// Pages in one cache line.
+pub(super) const SLOTS: usize = 4;
+
+/// One cache line of slots.
+#[derive(Clone)]
+#[repr(C, align(64))]
+pub(super) struct Bucket(pub(super) [Page; SLOTS]);
+
+impl Bucket {
+    /// A bucket without pages.
+    pub(super) const FREE: Bucket = Bucket([Page::FREE; SLOTS]);
+
+    /// The slots, those in use first.
+    #[inline(always)]
+    pub(super) fn slots(&self) -> &[Page; SLOTS] {
+        &self.0
+    }
+
+    /// Whether no slot is free: what was not found here may stand in the next bucket.
+    #[inline(always)]
+    pub(super) fn is_full(&self) -> bool {
+        !self.0[SLOTS - 1].is_free()
+    }
+}
+
+/// Where the arrays of a plane come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Memory {
+    /// From malloc.
+    Ordinary,
+    /// From the pools, if they have such a length.
+    Huge,
+}
+
+/// Pools of arrays of 32 to 128 buckets, four lengths to each doubling: what leaves want that were
+/// split, until they are split again.
+static POOLS: [Pool; 9] =
+    [pool(32), pool(40), pool(48), pool(56), pool(64), pool(80), pool(96), pool(112), pool(128)];
+
+const fn pool(len: usize) -> Pool {
+    Pool::of(len * size_of::<Bucket>())
+}
+
+/// An array of buckets, shared until it is changed. Cheap to clone.
+pub(super) struct Buckets {
+    /// The first bucket: of a block of a pool, or of an `Arc<[Bucket]>` taken apart.
+    first: NonNull<Bucket>,
+    len: u32,
+    /// Which of [`POOLS`] the array is from, if it is.
+    pool: Option<u8>,
+}
+
+// SAFETY: a reference to an array of pages, which are Send and Sync; both kinds of counters are
+// atomic, and the array is only written while nobody shares it.
+unsafe impl Send for Buckets {}
+// SAFETY: as above.
+unsafe impl Sync for Buckets {}
+
+impl Buckets {
+    /// At least so many buckets without pages, and at least one.
+    pub(super) fn free(len: usize, memory: Memory) -> Buckets {
+        let len = len.max(1);
+        let found = match memory {
+            Memory::Ordinary => None,
+            Memory::Huge => (0..).zip(&POOLS).find(|(_, pool)| len <= length(pool)),
+        };
+        match found {
+            Some((at, pool)) => Buckets::in_pool(pool, at, iter::repeat(Bucket::FREE)),
+            None => Buckets::from_arc(iter::repeat_n(Bucket::FREE, len).collect()),
+        }
+    }
+
+    /// The kind of memory that the array is in.
+    pub(super) fn memory(&self) -> Memory {
+        if self.pool.is_some() { Memory::Huge } else { Memory::Ordinary }
+    }
+
+    /// Whether a change would copy the array.
+    pub(super) fn is_shared(&self) -> bool {
+        match self.pool() {
+            // SAFETY: this is a reference to a block of that pool.
+            Some(pool) => unsafe { pool.is_shared(self.first.cast()) },
+            None => Arc::get_mut(&mut self.arc()).is_none(),
+        }
+    }
+
+    /// The buckets, to be changed: in place if nobody shares them, else a copy.
+    pub(super) fn make_mut(&mut self) -> &mut [Bucket] {
+        if self.is_shared() {
+            *self = match self.pool.zip(self.pool()) {
+                Some((at, pool)) => Buckets::in_pool(pool, at, self.iter().cloned()),
+                None => Buckets::from_arc(Arc::from(&**self)),
+            };
+        }
+        // SAFETY: the buckets are set, nobody else has a reference to them, and this one is
+        // borrowed for as long as the result.
+        unsafe { slice::from_raw_parts_mut(self.first.as_ptr(), self.len()) }
+    }
+
+    /// Heap bytes of the array, without what its pages point to.
+    pub(super) fn heap_bytes(&self) -> usize {
+        match self.memory() {
+            Memory::Huge => Pool::bytes(size_of_val(&**self)),
+            Memory::Ordinary => arc_bytes(size_of_val(&**self), align_of::<Bucket>()),
+        }
+    }
+
+    /// The address whose cache line a clone will write: the reference count.
+    pub(super) fn counter(&self) -> *const u8 {
+        match self.pool() {
+            Some(pool) => pool.counter_address(self.first.as_ptr().cast()),
+            None => self.first.as_ptr().cast::<u8>().wrapping_sub(align_of::<Bucket>()),
+        }
+    }
+
+    /// An array of these buckets in a block of a pool, which stands at a place of [`POOLS`]: as many
+    /// as there is room for.
+    fn in_pool(pool: &Pool, at: u8, buckets: impl Iterator<Item = Bucket>) -> Buckets {
+        let first = pool.take().cast::<Bucket>();
+        let mut len = 0;
+        for bucket in buckets.take(length(pool)) {
+            // SAFETY: the block was just taken, so nobody else reads or writes it; it has room for
+            // so many buckets, and its alignment is theirs.
+            unsafe { first.add(len).write(bucket) };
+            len += 1;
+        }
+        Buckets { first, len: len as u32, pool: Some(at) }
+    }
+
+    fn from_arc(buckets: Arc<[Bucket]>) -> Buckets {
+        let len = buckets.len() as u32;
+        let first = Arc::into_raw(buckets).cast_mut().cast::<Bucket>();
+        // SAFETY: an `Arc` is never null.
+        Buckets { first: unsafe { NonNull::new_unchecked(first) }, len, pool: None }
+    }
+
+    /// The pool that the array is from.
+    fn pool(&self) -> Option<&'static Pool> {
+        self.pool.and_then(|at| POOLS.get(usize::from(at)))
+    }
+
+    /// The `Arc` of an array that is from no pool. It must not be dropped, as `self` has its only
+    /// reference.
+    fn arc(&self) -> ManuallyDrop<Arc<[Bucket]>> {
+        let buckets = ptr::slice_from_raw_parts(self.first.as_ptr(), self.len());
+        debug_assert!(self.pool.is_none());
+        // SAFETY: `from_arc` took an `Arc` of this length apart, and its reference is still ours.
+        ManuallyDrop::new(unsafe { Arc::from_raw(buckets) })
+    }
+}
+
+/// Buckets of an array of this pool.
+fn length(pool: &Pool) -> usize {
+    pool.size() / size_of::<Bucket>()
+}
+
+impl Deref for Buckets {
+    type Target = [Bucket];
+
+    #[inline(always)]
+    fn deref(&self) -> &[Bucket] {
+        // SAFETY: so many buckets are set, and this reference keeps them alive and unchanged.
+        unsafe { slice::from_raw_parts(self.first.as_ptr(), self.len as usize) }
+    }
+}
+
+impl Clone for Buckets {
+    fn clone(&self) -> Buckets {
+        match self.pool() {
+            // SAFETY: `self` is a reference to a block of that pool.
+            Some(pool) => unsafe { pool.share(self.first.cast()) },
+            None => std::mem::forget(Arc::clone(&self.arc())),
+        }
+        Buckets { ..*self }
+    }
+}
+
+impl Drop for Buckets {
+    fn drop(&mut self) {
+        let Some(pool) = self.pool() else {
+            return drop(ManuallyDrop::into_inner(self.arc()));
+        };
+        let block = self.first.cast();
+        // SAFETY: `self` is a reference to a block of that pool, and ends here. If it was the last
+        // one, nobody else reads the buckets, which are set.
+        unsafe {
+            if pool.release(block) {
+                ptr::slice_from_raw_parts_mut(self.first.as_ptr(), self.len()).drop_in_place();
+                pool.give_back(block);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A page of a bitset, which is counted, so that memcheck sees a page dropped twice or never.
+    fn page(index: u64) -> Page {
+        Page::from_values(index, &Vec::from_iter(0..5_000), &mut Vec::new())
+    }
+
+    #[test]
+    fn arrays_have_the_lengths_of_their_pool_or_the_one_asked_for() {
+        let len = |len, memory| Buckets::free(len, memory).len();
+        for asked in 0..300 {
+            assert_eq!(len(asked, Memory::Ordinary), asked.max(1));
+            let pooled = Buckets::free(asked, Memory::Huge);
+            assert!(pooled.len() >= asked.max(1));
+            assert!(pooled.len() <= 32.max(asked * 5 / 4), "{asked}: {}", pooled.len());
+            let kind = if asked <= 128 { Memory::Huge } else { Memory::Ordinary };
+            assert_eq!(pooled.memory(), kind);
+            assert!(pooled.iter().all(|bucket| bucket.slots().iter().all(Page::is_free)));
+            assert_eq!(pooled.as_ptr().addr() % 64, 0);
+        }
+    }
+
+    #[test]
+    fn a_shared_array_is_copied_before_it_is_changed() {
+        for memory in [Memory::Ordinary, Memory::Huge] {
+            let mut first = Buckets::free(50, memory);
+            assert_eq!(first.memory(), memory);
+            first.make_mut()[49].0[0] = page(1);
+            let place = first.as_ptr();
+            first.make_mut()[0].0[0] = page(2);
+            assert_eq!(first.as_ptr(), place, "nobody shares it");
+
+            let second = first.clone();
+            assert!(first.is_shared() && second.is_shared());
+            first.make_mut()[49].0[0] = page(3);
+            assert!(!first.is_shared() && !second.is_shared());
+            let indices = |array: &Buckets| (array[0].0[0].index(), array[49].0[0].index());
+            assert_eq!((indices(&first), indices(&second)), ((2, 3), (2, 1)));
+            assert_eq!(second.as_ptr(), place);
+            assert_eq!((second.len(), second.memory()), (first.len(), memory));
+        }
+    }
+
+    #[test]
+    fn threads_share_and_drop_arrays() {
+        for memory in [Memory::Ordinary, Memory::Huge] {
+            let mut buckets = Buckets::free(40, memory);
+            buckets.make_mut()[7].0[0] = page(7);
+            std::thread::scope(|scope| {
+                for n in 0..4 {
+                    let mut mine = buckets.clone();
+                    scope.spawn(move || {
+                        mine.make_mut()[8].0[0] = page(n);
+                        assert_eq!((mine[7].0[0].index(), mine[8].0[0].index()), (7, n));
+                    });
+                }
+            });
+            assert!(!buckets.is_shared());
+            assert!(buckets[8].0[0].is_free());
+        }
+    }
+}
