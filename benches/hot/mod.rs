@@ -127,7 +127,7 @@ fn filter_phones(name: &'static str, batch: usize, reasons: bool) -> Hot {
     let column = Fixed64Column::from(Numbers::DENSE.list(batch).as_slice());
     let mut session = Session::default();
     let run = move || {
-        session.read_ids(black_box(&column).iter(), &question, &view);
+        session.read_column(black_box(&column).as_bytes(), &question, &view);
         black_box(session.filter(&view, &question).unwrap());
     };
     Hot { name, recipients: batch, run: Box::new(run) }

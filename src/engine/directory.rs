@@ -17,6 +17,7 @@
 
 use std::sync::Arc;
 
+use super::column::ColumnId;
 use super::directory_bucket::{Bucket, ENTRIES, Key};
 use super::prefetch::prefetch;
 
@@ -217,7 +218,7 @@ impl DirectoryView {
     ///
     /// # Panics
     /// If `out` and `fingerprints` differ in length.
-    pub fn resolve(&self, fingerprints: &[u128], out: &mut [u64]) {
+    pub fn resolve(&self, fingerprints: &[u128], out: &mut [impl ColumnId]) {
         assert_eq!(out.len(), fingerprints.len(), "one ordinal for each fingerprint");
         for (group, out) in fingerprints.chunks(GROUP).zip(out.chunks_mut(GROUP)) {
             // The fingerprints come in bursts, which the CPU's own prefetcher does not follow.
@@ -238,13 +239,14 @@ impl DirectoryView {
                 let (_, key) = place(fingerprint);
                 let (ordinal, settled) = homes[at][0].find(key);
                 prefetch(&homes[at][usize::from(!settled)]);
-                out[at] = ordinal.map_or(NONE, u64::from);
+                out[at] = ColumnId::of(ordinal.map_or(NONE, u64::from));
                 astray |= u64::from(!settled) << at;
             }
             while astray != 0 {
                 let at = astray.trailing_zeros() as usize;
                 let (segment, key) = place(group[at]);
-                out[at] = find(&self.segments[segment], key).map_or(NONE, u64::from);
+                let ordinal = find(&self.segments[segment], key);
+                out[at] = ColumnId::of(ordinal.map_or(NONE, u64::from));
                 astray &= astray - 1;
             }
         }

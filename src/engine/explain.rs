@@ -7,6 +7,7 @@
 )]
 
 use super::{
+    column::ColumnId,
     filter::{FilterError, Verdicts},
     plane::Plane,
     view::KindPlanes,
@@ -37,7 +38,7 @@ impl Refused {
     /// a reason they do not tell. In `permitted` the bits past the last recipient are 0.
     pub(super) fn gather(
         &mut self,
-        ids: &[u64],
+        ids: &[impl ColumnId],
         permitted: &[u64],
         invalid: &[u64],
         regime: Regime,
@@ -61,7 +62,7 @@ impl Refused {
             }
             verdicts.counts[Reason::InvalidRecipient as usize] += u64::from(invalid.count_ones());
             for bit in Ones(!permitted & !invalid & whole) {
-                self.ids[self.size] = group[bit];
+                self.ids[self.size] = group[bit].id();
                 self.places[self.size] = (at * 64 + bit) as u32;
                 self.size += 1;
             }

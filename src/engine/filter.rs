@@ -110,7 +110,13 @@ impl Session {
         self.recipients.read_lines(lines, question.reading(view), view);
     }
 
-    /// Takes a column of integers as the recipients at hand.
+    /// Takes a column of integers as it travels, eight bytes each, little-endian, as the recipients
+    /// at hand. It is held until the next column is taken, or until [`Session::shrink`].
+    pub fn read_column(&mut self, column: &Bytes, question: &Question, view: &View) {
+        self.recipients.read_column(column, question.reading(view), view);
+    }
+
+    /// Takes integers as the recipients at hand.
     pub fn read_ids(&mut self, ids: impl Iterator<Item = u64>, question: &Question, view: &View) {
         self.recipients.read_ids(ids, question.reading(view), view);
     }
@@ -235,7 +241,7 @@ impl Session {
         self.words.clear();
         self.words.resize(count.div_ceil(64), 0);
         if let Some(plane) = planes.plane(PlaneRole::Verdict) {
-            plane.probe(&self.recipients.ids, &mut self.words);
+            plane.probe(self.recipients.ids(), &mut self.words);
         }
         if rules.regime.permits_unknown() {
             self.words.iter_mut().for_each(|word| *word = !*word);
@@ -248,7 +254,7 @@ impl Session {
 
         let mut verdicts = Verdicts { recipients: count, ..Verdicts::default() };
         if question.reasons {
-            let ids = &self.recipients.ids;
+            let ids = self.recipients.ids();
             self.refused.gather(ids, &self.words, invalid, rules.regime, &mut verdicts);
         }
         if rules.regime.permits_unknown() {

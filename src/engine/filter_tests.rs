@@ -108,6 +108,8 @@ fn marks_of_erasures_and_impossible_numbers_count_only_where_unknown_is_permitte
         let mut session = Session::default();
         session.read_ids(numbers.into_iter(), &question, &view);
         assert_eq!(reasons(&session.filter(&view, &question).unwrap()), expected);
+        session.read_column(&travelling(&numbers), &question, &view);
+        assert_eq!(reasons(&session.filter(&view, &question).unwrap()), expected);
         let audience = numbers.into_iter().collect();
         let verdicts = session.filter_audience(&view, &question, &audience).unwrap();
         assert_eq!(reasons(&verdicts), expected);
@@ -117,6 +119,41 @@ fn marks_of_erasures_and_impossible_numbers_count_only_where_unknown_is_permitte
             assert!(permitted.iter().eq(due), "{regime}: {permitted:?}");
         }
     }
+}
+
+/// Nothing of a column is left when the next one is of another form.
+#[test]
+fn a_session_takes_columns_of_any_form_one_after_the_other() {
+    use Reason::{InvalidRecipient, NoConsent, Permitted};
+    let view = view();
+    let question = question(&view, ContactKind::Phone, &[Regime::OptOut, Regime::OptIn], true);
+    let mut session = Session::default();
+    let mut decided = |read: &dyn Fn(&mut Session)| {
+        read(&mut session);
+        reasons(&session.filter(&view, &question).unwrap())
+    };
+    let (received, made, lines) = (
+        |session: &mut Session| {
+            session.read_column(&travelling(&[STRANGER, 7]), &question, &view);
+        },
+        |session: &mut Session| session.read_ids([STRANGER].into_iter(), &question, &view),
+        |session: &mut Session| {
+            session.read_lines(&Bytes::from_static(b"x\n+905321234568\n\n"), &question, &view);
+        },
+    );
+    for _ in 0..2 {
+        let invalid = InvalidRecipient;
+        assert_eq!(decided(&received), [[Permitted, invalid], [NoConsent, invalid]]);
+        assert_eq!(decided(&made), [[Permitted], [NoConsent]]);
+        assert_eq!(decided(&received), [[Permitted, invalid], [NoConsent, invalid]]);
+        let by_line = |mid| [invalid, mid, invalid];
+        assert_eq!(decided(&lines), [by_line(Permitted), by_line(NoConsent)]);
+    }
+    assert!(
+        decided(&|session| session.read_column(&Bytes::new(), &question, &view))
+            .iter()
+            .all(Vec::is_empty)
+    );
 }
 
 #[test]
@@ -139,6 +176,12 @@ fn an_audience_without_reasons_is_refused_its_erased_members_too() {
     let audience = [ERASED, STRANGER].into_iter().collect();
     let verdicts = Session::default().filter_audience(&view, &question, &audience).unwrap();
     assert_eq!(verdicts.iter().map(|it| it.permitted).collect::<Vec<_>>(), [0, 1, 1]);
+}
+
+/// A column as it travels, at an odd address.
+fn travelling(ids: &[u64]) -> Bytes {
+    let ids = ids.iter().flat_map(|id| id.to_le_bytes());
+    Bytes::from_iter(std::iter::once(0).chain(ids)).slice(1..)
 }
 
 /// The reasons of a batch in the first scope of a question.

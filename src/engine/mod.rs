@@ -9,6 +9,7 @@ mod audience_screen;
 #[cfg(test)]
 mod audience_tests;
 mod bits;
+pub mod column;
 mod counted;
 pub mod directory;
 mod directory_bucket;

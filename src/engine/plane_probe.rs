@@ -10,6 +10,7 @@
     reason = "hot path: positions count up to the length of a group, or come from `step`"
 )]
 
+use super::column::ColumnId;
 use super::page::{Form, Page, Words};
 use super::page_thin::{Place, Thin, WINDOW};
 use super::plane::Plane;
@@ -48,7 +49,7 @@ impl Plane {
     /// # Panics
     /// If `out` is not exactly `ids.len().div_ceil(64)` words long: a caller that took too short an
     /// answer for a whole one could permit a refused contact (A1).
-    pub fn probe(&self, ids: &[u64], out: &mut [u64]) {
+    pub fn probe(&self, ids: &[impl ColumnId], out: &mut [u64]) {
         #[cfg(target_arch = "x86_64")]
         if let Some(avx2) = Avx2::if_possible() {
             // SAFETY: the CPU has what the function is compiled for, as `avx2` shows.
@@ -59,14 +60,14 @@ impl Plane {
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
-    fn probe_avx2(&self, compare: Avx2, ids: &[u64], out: &mut [u64]) {
+    fn probe_avx2(&self, compare: Avx2, ids: &[impl ColumnId], out: &mut [u64]) {
         self.probe_by(compare, ids, out);
     }
 
     /// [`Plane::probe`], comparing in one way. It is compiled into its callers, and so for the
     /// instructions that they may use.
     #[inline(always)]
-    pub(super) fn probe_by<C: Compare>(&self, compare: C, ids: &[u64], out: &mut [u64]) {
+    pub(super) fn probe_by(&self, compare: impl Compare, ids: &[impl ColumnId], out: &mut [u64]) {
         assert_eq!(out.len(), ids.len().div_ceil(GROUP), "one bit of answer for each ID");
         for (at, (group, word)) in ids.chunks(GROUP).zip(out).enumerate() {
             // The IDs themselves come in bursts, a group at a time, that the CPU's own prefetcher
@@ -91,12 +92,12 @@ impl Plane {
     /// Asks for what the next groups of a sorted list will need, a step further on each time: the
     /// bucket of the group after the next, then the page where the next group ends.
     #[inline(always)]
-    fn ask_ahead<C: Compare>(&self, compare: C, rest: &[u64]) {
-        if let Some(&id) = rest.get(2 * GROUP - 1) {
+    fn ask_ahead(&self, compare: impl Compare, rest: &[impl ColumnId]) {
+        if let Some(id) = rest.get(2 * GROUP - 1).map(|id| id.id()) {
             let (leaf, fraction) = self.leaf(id >> 16);
             prefetch(leaf.home(fraction));
         }
-        if let Some(&id) = rest.get(GROUP - 1) {
+        if let Some(id) = rest.get(GROUP - 1).map(|id| id.id()) {
             let (leaf, fraction) = self.leaf(id >> 16);
             let (page, _) = compare.find(leaf.home(fraction), id >> 16);
             let low = id as u16;
@@ -117,14 +118,14 @@ impl Plane {
     /// The answer for up to [`GROUP`] IDs in few pages, as in a sorted list: each page is looked
     /// up once.
     #[inline(always)]
-    fn probe_runs<C: Compare>(&self, compare: C, ids: &[u64]) -> u64 {
-        let first = ids[0];
-        if ids.iter().fold(0, |differences, id| differences | id ^ first) >> 16 == 0 {
+    fn probe_runs(&self, compare: impl Compare, ids: &[impl ColumnId]) -> u64 {
+        let first = ids[0].id();
+        if ids.iter().fold(0, |differences, id| differences | id.id() ^ first) >> 16 == 0 {
             return self.probe_page(compare, ids);
         }
         let mut word = 0;
         let mut bit = 0;
-        for run in ids.chunk_by(|a, b| a >> 16 == b >> 16) {
+        for run in ids.chunk_by(|a, b| a.id() >> 16 == b.id() >> 16) {
             word |= self.probe_page(compare, run) << (bit & 63);
             bit += run.len();
         }
@@ -133,27 +134,27 @@ impl Plane {
 
     /// The answer for up to [`GROUP`] IDs in one page.
     #[inline(always)]
-    fn probe_page<C: Compare>(&self, compare: C, ids: &[u64]) -> u64 {
-        let page = self.page(ids[0] >> 16).unwrap_or(&NO_PAGE);
+    fn probe_page(&self, compare: impl Compare, ids: &[impl ColumnId]) -> u64 {
+        let page = self.page(ids[0].id() >> 16).unwrap_or(&NO_PAGE);
         let mut hits = 0;
         match page.form() {
             Form::Dense(words) => {
-                for (at, &id) in ids.iter().enumerate() {
+                for (at, id) in ids.iter().map(|id| id.id()).enumerate() {
                     hits |= (*word_of(words, id) >> (id & 63) & 1) << (at & 63);
                 }
             }
             Form::Thin(slice) => {
                 let thin = Thin::of(slice, page.code());
-                for (at, &id) in ids.iter().enumerate() {
-                    let place = thin.place(id as u16);
-                    let hit = compare.search(place.window(), id as u16);
-                    let hit = hit.unwrap_or_else(|| place.search_all(id as u16));
+                for (at, low) in ids.iter().map(|id| id.id() as u16).enumerate() {
+                    let place = thin.place(low);
+                    let hit = compare.search(place.window(), low);
+                    let hit = hit.unwrap_or_else(|| place.search_all(low));
                     hits |= u64::from(hit) << (at & 63);
                 }
             }
             Form::Inline(_) => {
-                for (at, &id) in ids.iter().enumerate() {
-                    hits |= u64::from(page.contains(id as u16)) << (at & 63);
+                for (at, id) in ids.iter().enumerate() {
+                    hits |= u64::from(page.contains(id.id() as u16)) << (at & 63);
                 }
             }
         }
@@ -162,25 +163,25 @@ impl Plane {
 
     /// The answer for a group of IDs all over the plane.
     #[inline(always)]
-    fn probe_mixed<C: Compare>(&self, compare: C, ids: &[u64; GROUP]) -> u64 {
+    fn probe_mixed(&self, compare: impl Compare, ids: &[impl ColumnId; GROUP]) -> u64 {
         if self.root.len() >= LONG_ROOT {
             for id in ids {
-                prefetch(self.leaf(id >> 16).0);
+                prefetch(self.leaf(id.id() >> 16).0);
             }
         }
         // Loops over arrays that are there already: `from_fn` calls its closure once an ID.
         let mut buckets = [&NO_BUCKET; GROUP];
         for at in 0..GROUP {
-            let (leaf, fraction) = self.leaf(ids[at] >> 16);
+            let (leaf, fraction) = self.leaf(ids[at].id() >> 16);
             buckets[at] = leaf.home(fraction);
             prefetch(buckets[at]);
         }
         let mut aims = Aims::NONE;
         let mut missing = 0_u64;
         for at in 0..GROUP {
-            let (page, found) = compare.find(buckets[at], ids[at] >> 16);
+            let (page, found) = compare.find(buckets[at], ids[at].id() >> 16);
             missing |= u64::from(!found) << at;
-            aims.aim(at, page, ids[at]);
+            aims.aim(at, page, ids[at].id());
         }
         if missing != 0 {
             self.look_further(compare, ids, missing, &mut buckets, &mut aims);
@@ -194,10 +195,10 @@ impl Plane {
     /// together: whether to look further is hard to predict, and so the CPU guesses wrong once a
     /// round and not once a page. Every leaf has a bucket with a free slot, so this ends.
     #[inline(always)]
-    fn look_further<'a, C: Compare>(
+    fn look_further<'a>(
         &'a self,
-        compare: C,
-        ids: &[u64; GROUP],
+        compare: impl Compare,
+        ids: &[impl ColumnId; GROUP],
         mut missing: u64,
         buckets: &mut [&'a Bucket; GROUP],
         aims: &mut Aims<'a>,
@@ -218,12 +219,12 @@ impl Plane {
             while astray != 0 {
                 let at = astray.trailing_zeros() as usize;
                 astray &= astray - 1;
-                let index = ids[at] >> 16;
+                let index = ids[at].id() >> 16;
                 let (leaf, fraction) = self.leaf(index);
                 buckets[at] = leaf.bucket(fraction, distance);
                 let (page, found) = compare.find(buckets[at], index);
                 missing |= u64::from(!found) << at;
-                aims.aim(at, page, ids[at]);
+                aims.aim(at, page, ids[at].id());
             }
         }
     }
@@ -293,7 +294,7 @@ impl<'a> Aims<'a> {
     }
 
     #[inline(always)]
-    fn answer<C: Compare>(&self, compare: C, ids: &[u64; GROUP]) -> u64 {
+    fn answer(&self, compare: impl Compare, ids: &[impl ColumnId; GROUP]) -> u64 {
         let mut answer = self.inline;
         if self.thin != 0 {
             let mut windows = [Place::NOWHERE.window(); GROUP];
@@ -304,7 +305,7 @@ impl<'a> Aims<'a> {
             }
             let mut hits = 0;
             for at in (0..GROUP).rev() {
-                let low = ids[at] as u16;
+                let low = ids[at].id() as u16;
                 let hit = compare.search(windows[at], low);
                 hits =
                     hits << 1 | u64::from(hit.unwrap_or_else(|| self.places[at].search_all(low)));
@@ -315,7 +316,7 @@ impl<'a> Aims<'a> {
         if self.dense {
             let mut hits = 0;
             for at in (0..GROUP).rev() {
-                hits = hits << 1 | *self.words[at] >> (ids[at] & 63) & 1;
+                hits = hits << 1 | *self.words[at] >> (ids[at].id() & 63) & 1;
             }
             answer |= hits;
         }
@@ -328,13 +329,12 @@ impl<'a> Aims<'a> {
 /// gaps neighbours may, and yet a group has so many pages that their lines are better asked for
 /// together.
 #[inline(always)]
-fn is_run(group: &[u64]) -> bool {
-    let ([first, ..], [.., last]) = (group, group) else { return true };
-    let (second, before) = (group.get(1).unwrap_or(first), group.iter().rev().nth(1));
-    let in_one_page = |a: &u64, b: &u64| a >> 16 == b >> 16;
-    in_one_page(first, second)
-        && in_one_page(before.unwrap_or(last), last)
-        && (first >> 16).abs_diff(last >> 16) < RUN_PAGES
+fn is_run(group: &[impl ColumnId]) -> bool {
+    let page = |at: usize| group[at].id() >> 16;
+    let (first, last) = (page(0), page(group.len() - 1));
+    page(1.min(group.len() - 1)) == first
+        && page(group.len().saturating_sub(2)) == last
+        && first.abs_diff(last) < RUN_PAGES
 }
 
 #[inline(always)]

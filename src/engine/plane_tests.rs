@@ -51,6 +51,11 @@ fn assert_probe(plane: &Plane, model: &BTreeSet<u64>, asked: &[u64]) {
     let mut portable = vec![!0; out.len()];
     plane.probe_by(Portable, asked, &mut portable);
     assert!(portable == out, "not every way to compare gives the same answers");
+    let bytes: Vec<u8> =
+        std::iter::once(0).chain(asked.iter().flat_map(|id| id.to_le_bytes())).collect();
+    let mut received = vec![!0; out.len()];
+    plane.probe(bytes[1..].as_chunks::<8>().0, &mut received);
+    assert!(received == out, "a column as it travels, at an odd address, is answered otherwise");
     for (at, id) in asked.iter().enumerate() {
         assert_eq!(out[at / 64] >> (at % 64) & 1 != 0, model.contains(id), "probe of {id}");
         assert_eq!(plane.contains(*id), model.contains(id), "contains of {id}");

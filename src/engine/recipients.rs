@@ -4,7 +4,12 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{directory, lines::for_each_line, view::View};
+use super::{
+    column::{Column, ColumnId},
+    directory,
+    lines::for_each_line,
+    view::View,
+};
 use crate::domain::{
     address::{
         AddressError, Region, all_in_e164_range, in_e164_range, plausible, read_contact_id,
@@ -25,7 +30,7 @@ const NO_ID: u64 = directory::NONE;
 #[derive(Default)]
 pub struct Recipients {
     /// Contact IDs, in the order of the recipients.
-    pub(super) ids: Vec<u64>,
+    column: Column,
     /// One bit a recipient: not an address of the kind.
     invalid: Vec<u64>,
     /// The same for scopes where unknown is permitted, if it differs there.
@@ -65,13 +70,19 @@ impl Recipients {
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.ids.len()
+        self.ids().len()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
+        self.ids().is_empty()
+    }
+
+    /// Their contact IDs, in order.
+    #[inline]
+    pub(super) fn ids(&self) -> &[[u8; 8]] {
+        self.column.ids()
     }
 
     /// One bit a recipient: not an address of the kind, as a scope of this
@@ -86,13 +97,13 @@ impl Recipients {
 
     pub(super) fn shrink(&mut self, kept: usize) {
         self.clear();
-        self.ids.shrink_to(kept);
+        self.column.made_mut().shrink_to(kept);
         self.fingerprints.shrink_to(kept);
         self.erased.shrink_to(kept);
     }
 
     fn clear(&mut self) {
-        self.ids.clear();
+        self.column.clear();
         self.invalid.clear();
         self.implausible.clear();
         self.fingerprints.clear();
@@ -100,7 +111,14 @@ impl Recipients {
         self.text.clear();
     }
 
-    /// Takes a column of phones or contact IDs.
+    /// Takes a column of phones or contact IDs as it travels.
+    pub(super) fn read_column(&mut self, column: &Bytes, reading: Reading, view: &View) {
+        self.clear();
+        self.column.receive(column.clone());
+        self.judge_ids(reading, view);
+    }
+
+    /// Takes phones or contact IDs.
     pub(super) fn read_ids(
         &mut self,
         ids: impl Iterator<Item = u64>,
@@ -108,15 +126,20 @@ impl Recipients {
         view: &View,
     ) {
         self.clear();
-        self.ids.extend(ids);
+        self.column.made_mut().extend(ids.map(u64::to_le_bytes));
+        self.judge_ids(reading, view);
+    }
+
+    fn judge_ids(&mut self, reading: Reading, view: &View) {
         if reading.kind == ContactKind::Phone {
             // Nearly always all are in range, which is quicker to tell than
             // which ones are not.
-            if reading.refuses_unknown && !all_in_e164_range(&self.ids) {
-                mark(&self.ids, &mut self.invalid, |id| !in_e164_range(id));
+            let ids = self.column.ids();
+            if reading.refuses_unknown && !all_in_e164_range(ids.iter().map(|id| id.id())) {
+                mark(ids, &mut self.invalid, |id| !in_e164_range(id));
             }
             if reading.permits_unknown {
-                mark(&self.ids, &mut self.implausible, |id| !plausible(id));
+                mark(ids, &mut self.implausible, |id| !plausible(id));
             }
         }
         if reading.needs_erased(view) {
@@ -149,7 +172,7 @@ impl Recipients {
             }
         }
         if let Some(directory) = view.directory(reading.kind) {
-            directory.resolve(&self.fingerprints, &mut self.ids);
+            directory.resolve(&self.fingerprints, self.column.made_mut());
         }
         if reading.needs_erased(view) {
             self.read_erased(Some(lines), reading, view);
@@ -163,7 +186,8 @@ impl Recipients {
                 .map(|brand| view.secret.erased_fingerprint(brand, reading.kind, address))
         };
         let Some(lines) = lines.filter(|_| !reading.kind.is_direct()) else {
-            self.erased.extend(self.ids.iter().map(|id| marks(id.to_string().as_bytes())));
+            let ids = self.column.ids().iter().map(|id| id.id());
+            self.erased.extend(ids.map(|id| marks(id.to_string().as_bytes())));
             return;
         };
         for_each_line(lines, |line| {
@@ -175,17 +199,18 @@ impl Recipients {
     /// Takes what `read` makes of each line; a line of which it makes nothing is invalid.
     #[inline(always)]
     fn read_each(&mut self, lines: &[u8], mut read: impl FnMut(Range<usize>) -> Option<u64>) {
+        let ids = self.column.made_mut();
         let mut word = 0;
         for_each_line(lines, |line| {
             let id = read(line);
-            let bit = self.ids.len() % 64;
+            let bit = ids.len() % 64;
             word |= u64::from(id.is_none()) << bit;
-            self.ids.push(id.unwrap_or(NO_ID));
+            ids.push(id.unwrap_or(NO_ID).to_le_bytes());
             if bit == 63 {
                 self.invalid.push(std::mem::take(&mut word));
             }
         });
-        if !self.ids.len().is_multiple_of(64) {
+        if !ids.len().is_multiple_of(64) {
             self.invalid.push(word);
         }
     }
@@ -206,8 +231,10 @@ fn canonical<'a>(
 }
 
 /// Packs one bit an ID.
-fn mark(ids: &[u64], words: &mut Vec<u64>, is_marked: impl Fn(u64) -> bool) {
+fn mark(ids: &[[u8; 8]], words: &mut Vec<u64>, is_marked: impl Fn(u64) -> bool) {
     words.extend(ids.chunks(64).map(|ids| {
-        ids.iter().enumerate().fold(0, |word, (bit, id)| word | u64::from(is_marked(*id)) << bit)
+        ids.iter()
+            .enumerate()
+            .fold(0, |word, (bit, id)| word | u64::from(is_marked(id.id())) << bit)
     }));
 }

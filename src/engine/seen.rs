@@ -4,7 +4,7 @@ use hashbrown::HashSet;
 use roaring::RoaringTreemap;
 use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
-use super::recipients::Recipients;
+use super::{column::ColumnId, recipients::Recipients};
 use crate::domain::{contact::ContactKind, secret::Fingerprint};
 
 /// Addresses that one stream remembers in order to permit each once, all its
@@ -77,7 +77,7 @@ impl SeenIn {
 
     fn remove(&mut self, recipients: &Recipients, kind: ContactKind, place: usize) {
         if kind.is_direct() {
-            recipients.ids.get(place).map(|id| self.ids.remove(*id));
+            recipients.ids().get(place).map(|id| self.ids.remove(id.id()));
         } else {
             recipients.fingerprints.get(place).map(|text| self.texts.remove(text));
         }
@@ -91,7 +91,7 @@ impl SeenIn {
         place: usize,
     ) -> bool {
         if kind.is_direct() {
-            recipients.ids.get(place).is_some_and(|id| self.ids.insert(*id))
+            recipients.ids().get(place).is_some_and(|id| self.ids.insert(id.id()))
         } else {
             // By fingerprint also where an ordinal is known: an address may
             // become registered between two batches.

@@ -37,6 +37,12 @@ impl Fixed64Column {
         self.0.is_empty()
     }
 
+    /// The values as they travel.
+    #[must_use]
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.0
+    }
+
     /// The values in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
         let (values, _) = self.0.as_chunks::<WIDTH>();

@@ -377,9 +377,9 @@ impl Stream<'_> {
             session.filter_roaring(view, &question, &batch.roaring, caps::AUDIENCE_MEMBERS)
         } else {
             if !batch.phones.is_empty() {
-                session.read_ids(batch.phones.iter(), &question, view);
+                session.read_column(batch.phones.as_bytes(), &question, view);
             } else if !batch.contact_ids.is_empty() {
-                session.read_ids(batch.contact_ids.iter(), &question, view);
+                session.read_column(batch.contact_ids.as_bytes(), &question, view);
             } else {
                 session.read_lines(&batch.lines, &question, view);
             }
