@@ -16,6 +16,8 @@ use sendgate::{
     },
 };
 
+use rustix::fs::FlockOperation;
+
 use super::{
     cores,
     population::{Population, SEED},
@@ -116,6 +118,7 @@ pub async fn serve(
 ) -> Result<Server, Failure> {
     let folder = folder(cache, holding, population);
     let done = folder.with_extension("done");
+    refuse_open(&folder)?;
     if done.exists() {
         match start(&folder).await {
             Ok(server) => return Ok(server),
@@ -132,6 +135,19 @@ pub async fn serve(
     import(&client, holding, population).await?;
     fs::File::create(&done)?.sync_all()?;
     Ok(server)
+}
+
+/// Refuses a store that a process has open: it cannot be served a second time,
+/// and must not be removed.
+fn refuse_open(folder: &Path) -> Result<(), Failure> {
+    // RocksDB holds a lock on this file for as long as it has the store open.
+    let Ok(file) = fs::File::options().write(true).open(folder.join("LOCK")) else {
+        return Ok(());
+    };
+    rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+        format!("a process has the store {} open: stop it first, or say --cache", folder.display())
+    })?;
+    Ok(())
 }
 
 fn folder(cache: &Path, holding: Holding, population: &Population) -> PathBuf {
