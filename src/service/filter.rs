@@ -1,6 +1,9 @@
 //! The filter stream: options, then a batch in and an answer out, in order.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use prost::Message as _;
 use tokio::sync::OwnedSemaphorePermit;
@@ -36,6 +39,11 @@ use crate::{
     },
     writer::Since,
 };
+
+/// How long a stream decides on its batches before others get their turn. Each
+/// turn sends the answers there are, and a packet for two costs little more than
+/// for one.
+const TURN: Duration = Duration::from_micros(500);
 
 #[async_trait]
 impl FilterService for Services {
@@ -167,7 +175,9 @@ impl Stream<'_> {
         requests: &mut AdmittedStream<FilterRequest>,
         answers: &Answers<FilterResponse>,
     ) -> Result<(), Status> {
+        let mut worked = Duration::ZERO;
         while let Some(request) = requests.message().await? {
+            let begun = Instant::now();
             let batch = match request.message {
                 Some(filter_request::Message::Batch(batch)) => batch,
                 Some(filter_request::Message::Options(_)) => {
@@ -181,13 +191,17 @@ impl Stream<'_> {
                     ));
                 }
             };
-            let (answer, room) = self.answer(batch).await;
+            let (answer, room) = self.answer(batch, begun).await;
             let message = Some(filter_response::Message::Answer(answer));
             let Some(place) = answers.place().await? else { return Ok(()) };
             place.fill(FilterResponse { message }, room);
             // Dozens of batches may be waiting. Others get their turn between two
             // of them: a withdrawal must not wait until a list is through.
-            tokio::task::yield_now().await;
+            worked += begun.elapsed();
+            if worked >= TURN {
+                worked = Duration::ZERO;
+                tokio::task::yield_now().await;
+            }
         }
         let message = Some(filter_response::Message::Summary(self.totals.summary()));
         answers.send(FilterResponse { message }).await.map(drop)
@@ -198,8 +212,9 @@ impl Stream<'_> {
     async fn answer(
         &mut self,
         batch: RecipientBatch,
+        begun: Instant,
     ) -> (BatchAnswer, Option<OwnedSemaphorePermit>) {
-        let (batch_id, begun) = (batch.batch_id, Instant::now());
+        let batch_id = batch.batch_id;
         let span = BatchSpan::begin(&self.call);
         let reached = self.services.reached(self.asked.minimum).await;
         let since = self.services.published.doubts().begin();
