@@ -42,7 +42,7 @@ const CHECKPOINT_REST: u32 = 20;
 /// How long a group waits for as many tasks as the last one had: one sync for
 /// several callers costs the filters less than one for each. A caller who comes
 /// alone never waits.
-const GATHER: Duration = Duration::from_millis(3);
+const GATHER: Duration = Duration::from_millis(6);
 /// Time between two slices of a checkpoint: who waits for a commit waits for
 /// one slice at most, and for most commits there is none.
 const SLICE_EVERY: Duration = Duration::from_millis(10);
