@@ -55,11 +55,16 @@ impl Column {
 
     /// The IDs that were made, to be changed.
     pub(super) fn made_mut(&mut self) -> &mut Vec<[u8; 8]> {
+        debug_assert!(self.received.is_empty(), "a column is received or made");
         &mut self.made
     }
 
     /// Takes IDs as they travel, in place of those before.
+    ///
+    /// # Panics
+    /// If the last one is not whole: an answer would be one recipient short (A1).
     pub(super) fn receive(&mut self, column: Bytes) {
+        assert!(column.len().is_multiple_of(8), "eight bytes for each ID");
         self.made.clear();
         self.received = column;
     }

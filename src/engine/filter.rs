@@ -111,7 +111,10 @@ impl Session {
     }
 
     /// Takes a column of integers as it travels, eight bytes each, little-endian, as the recipients
-    /// at hand. It is held until the next column is taken, or until [`Session::shrink`].
+    /// at hand. It is held until other recipients are taken, or until [`Session::shrink`].
+    ///
+    /// # Panics
+    /// If its length is not a multiple of eight.
     pub fn read_column(&mut self, column: &Bytes, question: &Question, view: &View) {
         self.recipients.read_column(column, question.reading(view), view);
     }

@@ -5,7 +5,17 @@
 //! nearly each look-up would miss it: they come from pools of huge pages (`pool`), in a few lengths.
 //! A pool begins with 2 MiB, which small planes could not pay back.
 
-use std::{iter, mem::ManuallyDrop, ops::Deref, ptr, ptr::NonNull, slice, sync::Arc};
+use std::{
+    iter,
+    mem::ManuallyDrop,
+    ops::Deref,
+    ptr::{self, NonNull},
+    slice,
+    sync::{
+        Arc,
+        atomic::{Ordering, fence},
+    },
+};
 
 use super::page::{Page, arc_bytes};
 use super::pool::Pool;
@@ -92,7 +102,13 @@ impl Buckets {
         match self.pool() {
             // SAFETY: this is a reference to a block of that pool.
             Some(pool) => unsafe { pool.is_shared(self.first.cast()) },
-            None => Arc::get_mut(&mut self.arc()).is_none(),
+            None => {
+                // There are no weak references, and a new one comes from this one only.
+                let is_shared = Arc::strong_count(&self.arc()) != 1;
+                // What those read who held the others comes before.
+                fence(Ordering::Acquire);
+                is_shared
+            }
         }
     }
 
@@ -208,9 +224,35 @@ impl Drop for Buckets {
 mod tests {
     use super::*;
 
-    /// A page of a bitset, which is counted, so that memcheck sees a page dropped twice or never.
+    /// A page of a bitset, whose references are counted.
     fn page(index: u64) -> Page {
         Page::from_values(index, &Vec::from_iter(0..5_000), &mut Vec::new())
+    }
+
+    /// Whether nobody else has the bitset of this page: then it is changed where it is.
+    fn is_alone(page: Page) -> bool {
+        let mut words = page.into_words().unwrap_or_else(|_| panic!("not a bitset"));
+        let place = words.as_ptr();
+        words.make_mut().as_ptr() == place
+    }
+
+    #[test]
+    fn pages_are_dropped_once() {
+        for memory in [Memory::Ordinary, Memory::Huge] {
+            let (one, other) = (page(1), page(2));
+            let mut first = Buckets::free(50, memory);
+            first.make_mut()[0].0[0] = one.clone();
+            first.make_mut()[49].0[3] = other.clone();
+            let mut second = first.clone();
+            drop(first.clone());
+            // A copy, in which one page stands no more.
+            second.make_mut()[0].0[0] = Page::FREE;
+            drop(first);
+            assert!(is_alone(one), "{memory:?}");
+            assert!(!is_alone(other.clone()), "{memory:?}");
+            drop(second);
+            assert!(is_alone(other), "{memory:?}");
+        }
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Leaf {
     pub(super) fn home(&self, fraction: u64) -> &Bucket {
         let (at, _) = step(fraction, self.buckets.len());
         // SAFETY: `step` gives a position below the length that it is given, if that is not 0, and
-        // `Buckets::free`, the only maker of arrays, makes at least one bucket.
+        // every array begins in `Buckets::free` with at least one bucket, and a copy is as long.
         unsafe { self.buckets.get_unchecked(at) }
     }
 
@@ -177,8 +177,8 @@ impl Leaf {
     /// Adds a page that is not there yet; `fraction_of` leads to the home of any page.
     pub(super) fn insert(&mut self, page: Page, fraction_of: impl Fn(&Page) -> u64) {
         if 4 * self.pages >= full(self.memory()) * self.buckets.len() {
-            // A quarter more room: most leaves are then between 0.6 and 0.75 full. The pools' next
-            // length is as much.
+            // A quarter more room: most leaves are then between 0.6 and 0.75 full. In huge pages the
+            // next length, a seventh to a quarter more.
             let pages = match self.memory() {
                 Memory::Ordinary => (self.pages + 1) * 5 / 4,
                 Memory::Huge => self.pages + 1,

@@ -82,7 +82,7 @@ impl Pool {
 
     /// A block with one reference, which the caller holds. What is in it is not set.
     pub(super) fn take(&self) -> NonNull<u8> {
-        let block = {
+        let (chunk, number) = {
             let mut open = self.lock();
             let chunk = match open.last() {
                 Some(chunk) => *chunk,
@@ -102,12 +102,14 @@ impl Pool {
                 // It was the last block, and so was the chunk.
                 open.pop();
             }
-            // SAFETY: there are `blocks` of them before the chunk's end, and numbers are below.
-            unsafe { chunk.0.cast::<u8>().add(CHUNK - (number + 1) * self.size) }
+            (chunk, number)
         };
-        // SAFETY: the block was taken above.
-        unsafe { self.counter(block) }.store(1, Ordering::Relaxed);
-        block
+        // SAFETY: the block was taken above, so the chunk is alive; there are so many blocks before
+        // the chunk's end.
+        unsafe {
+            chunk.counter(number).store(1, Ordering::Relaxed);
+            chunk.0.cast::<u8>().add(CHUNK - (number + 1) * self.size)
+        }
     }
 
     /// Adds a reference.
@@ -336,7 +338,9 @@ mod tests {
         // SAFETY: the reference of this function is left.
         assert!(!unsafe { POOL.is_shared(block.cast()) });
         release(&POOL, block);
-        assert_eq!(POOL.take(), block.cast(), "it is free again");
+        let again = POOL.take();
+        assert_eq!(again, block.cast(), "it is free again");
+        release(&POOL, again.cast());
     }
 
     #[test]

@@ -40,9 +40,9 @@ use crate::{
     writer::Since,
 };
 
-/// How long a stream decides on its batches before others get their turn. Each
-/// turn sends the answers there are, and a packet for two costs little more than
-/// for one.
+/// How long a stream decides on batches before others get their turn; the batch
+/// at hand is finished. With each turn the answers there are go out, and a packet
+/// for two costs little more than for one.
 const TURN: Duration = Duration::from_micros(500);
 
 #[async_trait]
@@ -192,12 +192,13 @@ impl Stream<'_> {
                 }
             };
             let (answer, room) = self.answer(batch, begun).await;
+            // Whoever waits for a place lets others have their turn anyway.
+            worked += begun.elapsed();
             let message = Some(filter_response::Message::Answer(answer));
             let Some(place) = answers.place().await? else { return Ok(()) };
             place.fill(FilterResponse { message }, room);
             // Dozens of batches may be waiting. Others get their turn between two
             // of them: a withdrawal must not wait until a list is through.
-            worked += begun.elapsed();
             if worked >= TURN {
                 worked = Duration::ZERO;
                 tokio::task::yield_now().await;

@@ -41,7 +41,7 @@ const CHECKPOINT_AGE: Duration = Duration::from_secs(60);
 const CHECKPOINT_REST: u32 = 20;
 /// How long a group waits for as many tasks as the last one had: one sync for
 /// several callers costs the filters less than one for each. A caller who comes
-/// alone never waits.
+/// alone waits only right after a group.
 const GATHER: Duration = Duration::from_millis(6);
 /// Time between two slices of a checkpoint: who waits for a commit waits for
 /// one slice at most, and for most commits there is none.

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{self, Write},
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -16,7 +16,7 @@ use sendgate::{
     },
 };
 
-use rustix::fs::FlockOperation;
+use rustix::{fs::FlockOperation, io::Errno};
 
 use super::{
     cores,
@@ -141,13 +141,18 @@ pub async fn serve(
 /// and must not be removed.
 fn refuse_open(folder: &Path) -> Result<(), Failure> {
     // RocksDB holds a lock on this file for as long as it has the store open.
-    let Ok(file) = fs::File::options().write(true).open(folder.join("LOCK")) else {
-        return Ok(());
+    let file = match fs::File::options().write(true).open(folder.join("LOCK")) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error.into()),
     };
-    rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-        format!("a process has the store {} open: stop it first, or say --cache", folder.display())
-    })?;
-    Ok(())
+    match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::ACCESS | Errno::AGAIN) => {
+            let folder = folder.display();
+            Err(format!("a process has the store {folder} open: stop it first, or say --cache"))?
+        }
+        locked => Ok(locked?),
+    }
 }
 
 fn folder(cache: &Path, holding: Holding, population: &Population) -> PathBuf {
