@@ -2,8 +2,8 @@
 //!
 //! A plane of few pages takes its arrays from malloc, each exactly as long as it should be. Those of
 //! a large plane are more than the CPU's table of addresses holds in memory pages of 4 KiB, and
-//! nearly each look-up would miss it: they come from pools of huge pages (`pool`), in a few lengths.
-//! A pool begins with 2 MiB, which small planes could not pay back.
+//! nearly each look-up would miss it: they come from a pool of huge pages (`pool`), all of one length.
+//! The pool begins with 2 MiB, which small planes could not pay back.
 
 use std::{
     iter,
@@ -48,28 +48,26 @@ impl Bucket {
 /// Where the arrays of a plane come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Memory {
-    /// From malloc.
+    /// From malloc, in any length.
     Ordinary,
-    /// From the pools, if they have such a length.
+    /// From huge pages, [`HUGE_LEN`] buckets each.
     Huge,
 }
 
-/// Pools of arrays of 32 to 128 buckets, four lengths to each doubling: what leaves want that were
-/// split, until they are split again.
-static POOLS: [Pool; 9] =
-    [pool(32), pool(40), pool(48), pool(56), pool(64), pool(80), pool(96), pool(112), pool(128)];
+/// Buckets of each array in huge pages. With arrays of several lengths a plane that grows would
+/// leave a few of each length behind in every chunk, and hold twice the memory that it uses.
+pub(super) const HUGE_LEN: usize = 64;
 
-const fn pool(len: usize) -> Pool {
-    Pool::of(len * size_of::<Bucket>())
-}
+static POOL: Pool = Pool::of(HUGE_BYTES);
+
+const HUGE_BYTES: usize = HUGE_LEN * size_of::<Bucket>();
 
 /// An array of buckets, shared until it is changed. Cheap to clone.
 pub(super) struct Buckets {
-    /// The first bucket: of a block of a pool, or of an `Arc<[Bucket]>` taken apart.
+    /// The first bucket: of a block of [`POOL`], or of an `Arc<[Bucket]>` taken apart.
     first: NonNull<Bucket>,
     len: u32,
-    /// Which of [`POOLS`] the array is from, if it is.
-    pool: Option<u8>,
+    memory: Memory,
 }
 
 // SAFETY: a reference to an array of pages, which are Send and Sync; both kinds of counters are
@@ -81,28 +79,23 @@ unsafe impl Sync for Buckets {}
 impl Buckets {
     /// At least so many buckets without pages, and at least one.
     pub(super) fn free(len: usize, memory: Memory) -> Buckets {
-        let len = len.max(1);
-        let found = match memory {
-            Memory::Ordinary => None,
-            Memory::Huge => (0..).zip(&POOLS).find(|(_, pool)| len <= length(pool)),
-        };
-        match found {
-            Some((at, pool)) => Buckets::in_pool(pool, at, iter::repeat(Bucket::FREE)),
-            None => Buckets::from_arc(iter::repeat_n(Bucket::FREE, len).collect()),
+        match memory {
+            Memory::Huge if len <= HUGE_LEN => Buckets::in_pool(iter::repeat(Bucket::FREE)),
+            _ => Buckets::from_arc(iter::repeat_n(Bucket::FREE, len.max(1)).collect()),
         }
     }
 
     /// The kind of memory that the array is in.
     pub(super) fn memory(&self) -> Memory {
-        if self.pool.is_some() { Memory::Huge } else { Memory::Ordinary }
+        self.memory
     }
 
     /// Whether a change would copy the array.
     pub(super) fn is_shared(&self) -> bool {
-        match self.pool() {
-            // SAFETY: this is a reference to a block of that pool.
-            Some(pool) => unsafe { pool.is_shared(self.first.cast()) },
-            None => {
+        match self.memory {
+            // SAFETY: this is a reference to a block of the pool.
+            Memory::Huge => unsafe { POOL.is_shared(self.first.cast()) },
+            Memory::Ordinary => {
                 // There are no weak references, and a new one comes from this one only.
                 let is_shared = Arc::strong_count(&self.arc()) != 1;
                 // What those read who held the others comes before.
@@ -115,9 +108,9 @@ impl Buckets {
     /// The buckets, to be changed: in place if nobody shares them, else a copy.
     pub(super) fn make_mut(&mut self) -> &mut [Bucket] {
         if self.is_shared() {
-            *self = match self.pool.zip(self.pool()) {
-                Some((at, pool)) => Buckets::in_pool(pool, at, self.iter().cloned()),
-                None => Buckets::from_arc(Arc::from(&**self)),
+            *self = match self.memory {
+                Memory::Huge => Buckets::in_pool(self.iter().cloned()),
+                Memory::Ordinary => Buckets::from_arc(Arc::from(&**self)),
             };
         }
         // SAFETY: the buckets are set, nobody else has a reference to them, and this one is
@@ -127,59 +120,48 @@ impl Buckets {
 
     /// Heap bytes of the array, without what its pages point to.
     pub(super) fn heap_bytes(&self) -> usize {
-        match self.memory() {
-            Memory::Huge => Pool::bytes(size_of_val(&**self)),
+        match self.memory {
+            Memory::Huge => Pool::bytes(HUGE_BYTES),
             Memory::Ordinary => arc_bytes(size_of_val(&**self), align_of::<Bucket>()),
         }
     }
 
     /// The address whose cache line a clone will write: the reference count.
     pub(super) fn counter(&self) -> *const u8 {
-        match self.pool() {
-            Some(pool) => pool.counter_address(self.first.as_ptr().cast()),
-            None => self.first.as_ptr().cast::<u8>().wrapping_sub(align_of::<Bucket>()),
+        match self.memory {
+            Memory::Huge => POOL.counter_address(self.first.as_ptr().cast()),
+            Memory::Ordinary => self.first.as_ptr().cast::<u8>().wrapping_sub(align_of::<Bucket>()),
         }
     }
 
-    /// An array of these buckets in a block of a pool, which stands at a place of [`POOLS`]: as many
-    /// as there is room for.
-    fn in_pool(pool: &Pool, at: u8, buckets: impl Iterator<Item = Bucket>) -> Buckets {
-        let first = pool.take().cast::<Bucket>();
+    /// An array of these buckets in huge pages: as many as there is room for.
+    fn in_pool(buckets: impl Iterator<Item = Bucket>) -> Buckets {
+        let first = POOL.take().cast::<Bucket>();
         let mut len = 0;
-        for bucket in buckets.take(length(pool)) {
+        for bucket in buckets.take(HUGE_LEN) {
             // SAFETY: the block was just taken, so nobody else reads or writes it; it has room for
             // so many buckets, and its alignment is theirs.
             unsafe { first.add(len).write(bucket) };
             len += 1;
         }
-        Buckets { first, len: len as u32, pool: Some(at) }
+        Buckets { first, len: len as u32, memory: Memory::Huge }
     }
 
     fn from_arc(buckets: Arc<[Bucket]>) -> Buckets {
         let len = buckets.len() as u32;
         let first = Arc::into_raw(buckets).cast_mut().cast::<Bucket>();
         // SAFETY: an `Arc` is never null.
-        Buckets { first: unsafe { NonNull::new_unchecked(first) }, len, pool: None }
+        Buckets { first: unsafe { NonNull::new_unchecked(first) }, len, memory: Memory::Ordinary }
     }
 
-    /// The pool that the array is from.
-    fn pool(&self) -> Option<&'static Pool> {
-        self.pool.and_then(|at| POOLS.get(usize::from(at)))
-    }
-
-    /// The `Arc` of an array that is from no pool. It must not be dropped, as `self` has its only
+    /// The `Arc` of an array from malloc. It must not be dropped, as `self` has its only
     /// reference.
     fn arc(&self) -> ManuallyDrop<Arc<[Bucket]>> {
         let buckets = ptr::slice_from_raw_parts(self.first.as_ptr(), self.len());
-        debug_assert!(self.pool.is_none());
+        debug_assert!(self.memory == Memory::Ordinary);
         // SAFETY: `from_arc` took an `Arc` of this length apart, and its reference is still ours.
         ManuallyDrop::new(unsafe { Arc::from_raw(buckets) })
     }
-}
-
-/// Buckets of an array of this pool.
-fn length(pool: &Pool) -> usize {
-    pool.size() / size_of::<Bucket>()
 }
 
 impl Deref for Buckets {
@@ -194,10 +176,10 @@ impl Deref for Buckets {
 
 impl Clone for Buckets {
     fn clone(&self) -> Buckets {
-        match self.pool() {
-            // SAFETY: `self` is a reference to a block of that pool.
-            Some(pool) => unsafe { pool.share(self.first.cast()) },
-            None => std::mem::forget(Arc::clone(&self.arc())),
+        match self.memory {
+            // SAFETY: `self` is a reference to a block of the pool.
+            Memory::Huge => unsafe { POOL.share(self.first.cast()) },
+            Memory::Ordinary => std::mem::forget(Arc::clone(&self.arc())),
         }
         Buckets { ..*self }
     }
@@ -205,16 +187,16 @@ impl Clone for Buckets {
 
 impl Drop for Buckets {
     fn drop(&mut self) {
-        let Some(pool) = self.pool() else {
+        if self.memory == Memory::Ordinary {
             return drop(ManuallyDrop::into_inner(self.arc()));
-        };
+        }
         let block = self.first.cast();
-        // SAFETY: `self` is a reference to a block of that pool, and ends here. If it was the last
+        // SAFETY: `self` is a reference to a block of the pool, and ends here. If it was the last
         // one, nobody else reads the buckets, which are set.
         unsafe {
-            if pool.release(block) {
+            if POOL.release(block) {
                 ptr::slice_from_raw_parts_mut(self.first.as_ptr(), self.len()).drop_in_place();
-                pool.give_back(block);
+                POOL.give_back(block);
             }
         }
     }
@@ -256,17 +238,17 @@ mod tests {
     }
 
     #[test]
-    fn arrays_have_the_lengths_of_their_pool_or_the_one_asked_for() {
-        let len = |len, memory| Buckets::free(len, memory).len();
-        for asked in 0..300 {
-            assert_eq!(len(asked, Memory::Ordinary), asked.max(1));
-            let pooled = Buckets::free(asked, Memory::Huge);
-            assert!(pooled.len() >= asked.max(1));
-            assert!(pooled.len() <= 32.max(asked * 5 / 4), "{asked}: {}", pooled.len());
-            let kind = if asked <= 128 { Memory::Huge } else { Memory::Ordinary };
-            assert_eq!(pooled.memory(), kind);
-            assert!(pooled.iter().all(|bucket| bucket.slots().iter().all(Page::is_free)));
-            assert_eq!(pooled.as_ptr().addr() % 64, 0);
+    fn arrays_are_as_long_as_asked_for_or_of_the_one_length_in_huge_pages() {
+        for asked in 0..100 {
+            let ordinary = Buckets::free(asked, Memory::Ordinary);
+            assert_eq!((ordinary.len(), ordinary.memory()), (asked.max(1), Memory::Ordinary));
+            let huge = Buckets::free(asked, Memory::Huge);
+            let due = if asked <= 64 { (64, Memory::Huge) } else { (asked, Memory::Ordinary) };
+            assert_eq!((huge.len(), huge.memory()), due);
+            for array in [ordinary, huge] {
+                assert!(array.iter().all(|bucket| bucket.slots().iter().all(Page::is_free)));
+                assert_eq!(array.as_ptr().addr() % 64, 0);
+            }
         }
     }
 

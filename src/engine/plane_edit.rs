@@ -192,7 +192,7 @@ impl Editor {
         let Some((leaf, _, path)) = leaf_mut(&mut self.root, self.seed, hash) else { return };
         leaf.insert(page, |page| path.fraction(page));
         leaf.add_to_sum(sum);
-        if leaf.len() > LEAF_MAX {
+        if leaf.is_crowded() {
             let (at, _) = step(hash, self.root.len());
             let Some(branch) = self.root.get(at) else { return };
             if held(branch) > branch.len() * LEAF_MAX / 2 {

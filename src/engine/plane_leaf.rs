@@ -21,22 +21,25 @@
 use std::sync::Arc;
 
 use super::page::Page;
-use super::plane_buckets::{Bucket, Buckets, Memory, SLOTS};
+use super::plane_buckets::{Bucket, Buckets, HUGE_LEN, Memory, SLOTS};
 use super::prefetch::prefetch;
 
 /// A leaf with more pages than this is split, together with its branch. A commit copies one leaf
 /// for each page it changes, and raises the count of every page in it.
 pub(super) const LEAF_MAX: usize = 256;
 
+/// The same in huge pages, where arrays are of one length.
+const HUGE_LEAF_MAX: usize = HUGE_LEN * 7 / 2 - 4;
+
 /// How many pages a leaf holds in four buckets, at most; with more it is made roomier.
 ///
 /// With three a bucket some 10 pages of 100 stand outside their home bucket, and each makes a
-/// look-up wait for a further line. Large planes have few members a page, so that these lines are
-/// most of what a look-up waits for: a tenth more memory makes theirs a seventh faster.
+/// look-up wait for a further line. In huge pages arrays are of one length: what holds a leaf down
+/// there is [`Leaf::is_crowded`].
 const fn full(memory: Memory) -> usize {
     match memory {
         Memory::Ordinary => 12,
-        Memory::Huge => 11,
+        Memory::Huge => 14,
     }
 }
 
@@ -85,6 +88,15 @@ impl Leaf {
     /// Number of pages.
     pub(super) fn len(&self) -> usize {
         self.pages
+    }
+
+    /// Whether the leaf should be split, with its branch: before it is full.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.pages
+            > match self.memory() {
+                Memory::Ordinary => LEAF_MAX,
+                Memory::Huge => HUGE_LEAF_MAX,
+            }
     }
 
     /// The sum of the members.
@@ -177,13 +189,9 @@ impl Leaf {
     /// Adds a page that is not there yet; `fraction_of` leads to the home of any page.
     pub(super) fn insert(&mut self, page: Page, fraction_of: impl Fn(&Page) -> u64) {
         if 4 * self.pages >= full(self.memory()) * self.buckets.len() {
-            // A quarter more room: most leaves are then between 0.6 and 0.75 full. In huge pages the
-            // next length, a seventh to a quarter more.
-            let pages = match self.memory() {
-                Memory::Ordinary => (self.pages + 1) * 5 / 4,
-                Memory::Huge => self.pages + 1,
-            };
-            let mut roomier = Leaf::with_room(pages, self.memory());
+            // A quarter more room: most leaves are then between 0.6 and 0.75 full. From huge pages
+            // only a leaf comes here that is crowded among empty ones.
+            let mut roomier = Leaf::with_room((self.pages + 1) * 5 / 4, Memory::Ordinary);
             roomier.sum = self.sum;
             for page in self.drain() {
                 roomier.place(fraction_of(&page), page);
@@ -193,8 +201,8 @@ impl Leaf {
         self.place(fraction_of(&page), page);
     }
 
-    /// Puts a page into the first free slot from its home on. There is one, as at most three
-    /// quarters of the slots are used.
+    /// Puts a page into the first free slot from its home on. There is one, as at most seven
+    /// eighths of the slots are used.
     fn place(&mut self, fraction: u64, page: Page) {
         let buckets = self.writable();
         let len = buckets.len();

@@ -70,11 +70,6 @@ impl Pool {
         Pool { size, open: Mutex::new(Vec::new()) }
     }
 
-    /// Bytes of a block.
-    pub(super) const fn size(&self) -> usize {
-        self.size
-    }
-
     /// Heap bytes that a block of `size` bytes takes, with its share of the chunk's rest.
     pub(super) const fn bytes(size: usize) -> usize {
         CHUNK.div_ceil(blocks(size))
@@ -269,7 +264,7 @@ mod tests {
     /// A block filled with its number.
     fn filled(pool: &Pool, n: u64) -> NonNull<u64> {
         let block = pool.take().cast::<u64>();
-        for at in 0..pool.size() / 8 {
+        for at in 0..pool.size / 8 {
             // SAFETY: the block was just taken and has room for so many words.
             unsafe { block.add(at).write(n) };
         }
@@ -278,7 +273,7 @@ mod tests {
 
     fn is_filled(pool: &Pool, block: NonNull<u64>, n: u64) -> bool {
         // SAFETY: `filled` wrote the whole block, and it is not given back yet.
-        (0..pool.size() / 8).all(|at| unsafe { block.add(at).read() } == n)
+        (0..pool.size / 8).all(|at| unsafe { block.add(at).read() } == n)
     }
 
     fn release(pool: &Pool, block: NonNull<u64>) {
@@ -295,7 +290,7 @@ mod tests {
         static POOLS: [Pool; 4] =
             [Pool::of(LINE), Pool::of(3_072), Pool::of(8_192), Pool::of(960 << 10)];
         for pool in &POOLS {
-            let size = pool.size();
+            let size = pool.size;
             let in_chunk = blocks(size);
             assert!(in_chunk * Pool::bytes(size) <= CHUNK + in_chunk, "{size}");
             let mut kept = Vec::new();

@@ -13,15 +13,15 @@ use tracing::Span;
 use super::{
     Services,
     answered::{Answered, Answers},
-    gate::{AdmittedStream, Caller},
+    begun::Begun,
+    gate::AdmittedStream,
     question::{Asked, revision, scope_name},
     status::{invalid, status},
-    streams::Ticket,
     totals::{Totals, reason_counts},
     traced::BatchSpan,
 };
 use crate::{
-    audit::{FilterStream, Row},
+    audit::Row,
     caps,
     domain::contact::ContactKind,
     engine::{
@@ -98,31 +98,6 @@ impl FilterService for Services {
     }
 }
 
-/// What is told of a stream whose options were accepted; empty if it failed.
-/// One that answered nobody leaves no row of its own, but that of its denial.
-#[derive(Default)]
-struct Begun {
-    /// Its place among the open streams, until it has been told of.
-    _ticket: Option<Ticket>,
-    brand: String,
-    totals: Option<Totals>,
-}
-
-impl Begun {
-    fn row(self, caller: &Caller, ended: &Result<(), Status>) -> FilterStream {
-        FilterStream {
-            token: caller.token(),
-            peer: caller.peer(),
-            brand: self.brand,
-            outcome: match ended {
-                Ok(()) => "ended".to_owned(),
-                Err(status) => format!("{:?}", status.code()),
-            },
-            answered: self.totals.map(Totals::answered),
-        }
-    }
-}
-
 /// Runs one stream to its end. An error is its last message.
 async fn run(
     services: Services,
@@ -138,8 +113,8 @@ async fn run(
     let (call, session) = (requests.caller().call().clone(), Session::default());
     let mut stream = Stream { services: &services, call, asked, session, totals };
     let ended = stream.run(&mut requests, &answers).await;
-    let totals = Some(stream.totals);
-    (ended, Some(Begun { _ticket: Some(ticket), brand, totals }))
+    let totals = stream.totals;
+    (ended, Some(Begun::new(ticket, brand, totals)))
 }
 
 /// The options of a stream, with the names of its brand and scopes.

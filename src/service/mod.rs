@@ -5,6 +5,7 @@ mod admin;
 mod answered;
 mod audited;
 mod backup;
+mod begun;
 mod check;
 mod consent;
 mod convert;
