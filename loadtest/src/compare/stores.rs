@@ -8,6 +8,7 @@ use std::{
     time::Instant,
 };
 
+use rustix::{fs::FlockOperation, io::Errno};
 use sendgate::{
     client::{Client, ImportStream},
     proto::v1::{
@@ -15,8 +16,6 @@ use sendgate::{
         RecipientType, Scope, StatedTime, Suppression, import_item,
     },
 };
-
-use rustix::{fs::FlockOperation, io::Errno};
 
 use super::{
     cores,
