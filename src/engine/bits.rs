@@ -5,7 +5,7 @@ use std::{mem::ManuallyDrop, ops::Deref, ptr::NonNull};
 use super::page::Words;
 use super::pool::Pool;
 
-static POOL: Pool = Pool::of(size_of::<Words>());
+static POOL: Pool<{ size_of::<Words>() }> = Pool::new();
 
 /// A shared, immutable bitset. Cheap to clone.
 pub(super) struct Bits(NonNull<Words>);
@@ -17,7 +17,7 @@ unsafe impl Sync for Bits {}
 
 impl Bits {
     /// Heap bytes that a bitset takes.
-    pub(super) const BYTES: usize = Pool::bytes(size_of::<Words>());
+    pub(super) const BYTES: usize = Pool::<{ size_of::<Words>() }>::BYTES;
 
     /// A bitset with the same bits.
     pub(super) fn copy_of(words: &Words) -> Bits {

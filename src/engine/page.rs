@@ -234,6 +234,7 @@ fn head(index: u64, count: usize) -> u64 {
     index << 16 | count.min(usize::from(u16::MAX)) as u64
 }
 
+#[inline(always)]
 fn thin_slice(thin: *const u16, count: usize) -> *const [u16] {
     ptr::slice_from_raw_parts(thin, page_thin::slice_len(count))
 }

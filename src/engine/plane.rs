@@ -51,6 +51,7 @@ impl Plane {
     }
 
     /// The page with this index (`id >> 16`), if it has members.
+    #[inline]
     pub fn page(&self, index: u64) -> Option<&Page> {
         let (at, rest) = step(hash(index, self.seed), self.root.len());
         let branch = self.root.get(at)?;

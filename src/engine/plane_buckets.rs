@@ -58,7 +58,7 @@ pub(super) enum Memory {
 /// leave a few of each length behind in every chunk, and hold twice the memory that it uses.
 pub(super) const HUGE_LEN: usize = 64;
 
-static POOL: Pool = Pool::of(HUGE_BYTES);
+static POOL: Pool<HUGE_BYTES> = Pool::new();
 
 const HUGE_BYTES: usize = HUGE_LEN * size_of::<Bucket>();
 
@@ -121,7 +121,7 @@ impl Buckets {
     /// Heap bytes of the array, without what its pages point to.
     pub(super) fn heap_bytes(&self) -> usize {
         match self.memory {
-            Memory::Huge => Pool::bytes(HUGE_BYTES),
+            Memory::Huge => Pool::<HUGE_BYTES>::BYTES,
             Memory::Ordinary => arc_bytes(size_of_val(&**self), align_of::<Bucket>()),
         }
     }

@@ -141,12 +141,14 @@ impl Leaf {
     }
 
     /// The page `index`; `fraction` leads to its home.
+    #[inline]
     pub(super) fn find(&self, fraction: u64, index: u64) -> Option<&Page> {
         let (bucket, slot) = self.position(fraction, index)?;
         Some(&self.buckets[bucket].0[slot])
     }
 
     /// Where the page `index` stands: bucket and slot. `fraction` leads to its home.
+    #[inline]
     pub(super) fn position(&self, fraction: u64, index: u64) -> Option<(usize, usize)> {
         let len = self.buckets.len();
         let (mut at, _) = step(fraction, len);

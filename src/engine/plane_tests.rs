@@ -14,7 +14,7 @@ use super::page::Page;
 use super::plane::Plane;
 use super::plane_buckets::Memory;
 use super::plane_compare::Portable;
-use super::plane_leaf::{hash, step};
+use super::plane_leaf::{Leaf, hash, step};
 
 fn changed(plane: &Plane, changes: &BTreeMap<u64, bool>) -> Plane {
     plane.with_changes(changes.iter().map(|(&id, &insert)| (id, insert)))
@@ -105,6 +105,26 @@ fn pages_aimed_at_one_bucket_stay_apart() {
     let gone: BTreeMap<u64, bool> = model.iter().step_by(2).map(|id| (*id, false)).collect();
     let left = model.iter().copied().filter(|id| !gone.contains_key(id)).collect();
     assert_same(&changed(&plane, &gone), &left, &strangers);
+}
+
+#[test]
+fn a_leaf_that_is_aimed_at_leaves_the_huge_pages() {
+    const SEED: u64 = 0x0123_4567_89ab_cdef;
+    let mut random = random(5);
+    let mut model: BTreeSet<u64> = (0..4_000).map(|_| random()).collect();
+    let large = Plane::seeded(SEED).with_changes(model.iter().map(|id| (*id, true)));
+    assert!(large.leaves().all(|leaf| leaf.memory() == Memory::Huge));
+    let indices = aimed(SEED, 800);
+    let (members, strangers) = indices.split_at(400);
+    let mut crowded = large;
+    for id in members.iter().map(|index| index << 16 | 7) {
+        crowded = crowded.with_changes(std::iter::once((id, true)));
+        model.insert(id);
+    }
+    let left = crowded.leaves().filter(|leaf| leaf.memory() == Memory::Ordinary);
+    assert_eq!(left.map(Leaf::len).filter(|pages| *pages >= 400).count(), 1);
+    let strangers: Vec<u64> = strangers.iter().map(|index| index << 16 | 7).collect();
+    assert_same(&crowded, &model, &strangers);
 }
 
 /// F19: whoever does not know the seed aims in vain, by a seed that they guess

@@ -32,10 +32,8 @@ const LAYOUT: Layout = match Layout::from_size_align(CHUNK, CHUNK) {
     Err(_) => unreachable!(),
 };
 
-/// A pool of blocks of one size. Whoever takes a block must give it back to the same pool.
-pub(super) struct Pool {
-    /// Bytes of a block.
-    size: usize,
+/// A pool of blocks of `SIZE` bytes. Whoever takes a block must give it back to the same pool.
+pub(super) struct Pool<const SIZE: usize> {
     /// The chunks with free blocks, and the free lists of these.
     open: Mutex<Vec<Chunk>>,
 }
@@ -63,16 +61,17 @@ struct Free {
 // SAFETY: a chunk's counters are atomic, and its free list is only touched under the pool's lock.
 unsafe impl Send for Chunk {}
 
-impl Pool {
-    /// A pool of blocks of so many bytes.
-    pub(super) const fn of(size: usize) -> Pool {
-        assert!(size > 0 && size.is_multiple_of(LINE) && size < CHUNK / 2);
-        Pool { size, open: Mutex::new(Vec::new()) }
-    }
+impl<const SIZE: usize> Pool<SIZE> {
+    /// Blocks of a chunk: each takes a counter as well.
+    const BLOCKS: usize = (CHUNK - size_of::<Header>()) / (SIZE + size_of::<AtomicU32>());
 
-    /// Heap bytes that a block of `size` bytes takes, with its share of the chunk's rest.
-    pub(super) const fn bytes(size: usize) -> usize {
-        CHUNK.div_ceil(blocks(size))
+    /// Heap bytes that a block takes, with its share of the chunk's rest.
+    pub(super) const BYTES: usize = CHUNK.div_ceil(Self::BLOCKS);
+
+    /// A pool without blocks.
+    pub(super) const fn new() -> Self {
+        const { assert!(SIZE > 0 && SIZE.is_multiple_of(LINE) && SIZE < CHUNK / 2) };
+        Pool { open: Mutex::new(Vec::new()) }
     }
 
     /// A block with one reference, which the caller holds. What is in it is not set.
@@ -103,7 +102,7 @@ impl Pool {
         // the chunk's end.
         unsafe {
             chunk.counter(number).store(1, Ordering::Relaxed);
-            chunk.0.cast::<u8>().add(CHUNK - (number + 1) * self.size)
+            chunk.0.cast::<u8>().add(CHUNK - (number + 1) * SIZE)
         }
     }
 
@@ -150,7 +149,7 @@ impl Pool {
     /// it any more.
     pub(super) unsafe fn give_back(&self, block: NonNull<u8>) {
         let chunk = Chunk::of(block);
-        let number = self.number(block.addr().get());
+        let number = Self::number(block.addr().get());
         let mut open = self.lock();
         // SAFETY: the pool is locked, and a chunk lives while one of its blocks is not given back.
         let free = unsafe { &mut *chunk.0.as_ref().free.get() };
@@ -161,7 +160,7 @@ impl Pool {
         if free.len == 1 {
             free.place = open.len();
             open.push(chunk);
-        } else if free.len == blocks(self.size) && open.len() > 1 {
+        } else if free.len == Self::BLOCKS && open.len() > 1 {
             // Others have room, so it goes. The kernel takes a while for that: after the lock.
             let place = free.place;
             open.swap_remove(place);
@@ -178,7 +177,7 @@ impl Pool {
     /// Where the counter of a block stands, which a clone writes.
     pub(super) fn counter_address(&self, block: *const u8) -> *const u8 {
         let chunk = block.map_addr(|address| address & !(CHUNK - 1));
-        chunk.wrapping_add(counter_offset(self.number(block.addr())))
+        chunk.wrapping_add(counter_offset(Self::number(block.addr())))
     }
 
     /// The counter of a block.
@@ -187,12 +186,12 @@ impl Pool {
     /// The block is of this pool, and is not given back while the result is used.
     unsafe fn counter(&self, block: NonNull<u8>) -> &AtomicU32 {
         // SAFETY: as this function demands.
-        unsafe { Chunk::of(block).counter(self.number(block.addr().get())) }
+        unsafe { Chunk::of(block).counter(Self::number(block.addr().get())) }
     }
 
     /// The number of the block at an address.
-    fn number(&self, address: usize) -> usize {
-        (CHUNK - 1 - (address & (CHUNK - 1))) / self.size
+    fn number(address: usize) -> usize {
+        (CHUNK - 1 - (address & (CHUNK - 1))) / SIZE
     }
 
     /// A chunk of free blocks.
@@ -206,8 +205,8 @@ impl Pool {
             // kernel without huge pages refuses it, which does no harm.
             let _refused = unsafe { madvise(base.as_ptr().cast(), CHUNK, Advice::LinuxHugepage) };
         }
-        let free = Free { first: 0, len: blocks(self.size), place: 0 };
-        for number in 0..blocks(self.size) {
+        let free = Free { first: 0, len: Self::BLOCKS, place: 0 };
+        for number in 0..Self::BLOCKS {
             // SAFETY: `blocks` leaves room for so many counters behind the header, all aligned.
             unsafe {
                 let counter = base.add(counter_offset(number)).cast::<AtomicU32>();
@@ -247,11 +246,6 @@ impl Chunk {
     }
 }
 
-/// How many blocks of this size a chunk has: each takes a counter as well.
-const fn blocks(size: usize) -> usize {
-    (CHUNK - size_of::<Header>()) / (size + size_of::<AtomicU32>())
-}
-
 /// Where in its chunk the counter of a block stands.
 fn counter_offset(number: usize) -> usize {
     size_of::<Header>() + number * size_of::<AtomicU32>()
@@ -262,21 +256,21 @@ mod tests {
     use super::*;
 
     /// A block filled with its number.
-    fn filled(pool: &Pool, n: u64) -> NonNull<u64> {
+    fn filled<const SIZE: usize>(pool: &Pool<SIZE>, n: u64) -> NonNull<u64> {
         let block = pool.take().cast::<u64>();
-        for at in 0..pool.size / 8 {
+        for at in 0..SIZE / 8 {
             // SAFETY: the block was just taken and has room for so many words.
             unsafe { block.add(at).write(n) };
         }
         block
     }
 
-    fn is_filled(pool: &Pool, block: NonNull<u64>, n: u64) -> bool {
+    fn is_filled<const SIZE: usize>(block: NonNull<u64>, n: u64) -> bool {
         // SAFETY: `filled` wrote the whole block, and it is not given back yet.
-        (0..pool.size / 8).all(|at| unsafe { block.add(at).read() } == n)
+        (0..SIZE / 8).all(|at| unsafe { block.add(at).read() } == n)
     }
 
-    fn release(pool: &Pool, block: NonNull<u64>) {
+    fn release<const SIZE: usize>(pool: &Pool<SIZE>, block: NonNull<u64>) {
         // SAFETY: whoever calls holds a reference and forgets it.
         unsafe {
             if pool.release(block.cast()) {
@@ -285,37 +279,44 @@ mod tests {
         }
     }
 
+    /// Takes and gives back blocks of several chunks.
+    fn fill_and_empty<const SIZE: usize>(pool: &Pool<SIZE>) {
+        let in_chunk = Pool::<SIZE>::BLOCKS;
+        assert!(in_chunk * Pool::<SIZE>::BYTES <= CHUNK + in_chunk, "{SIZE}");
+        let mut kept = Vec::new();
+        for round in 0..3_u64 {
+            let more = if SIZE == LINE { 2_000 } else { 3 * in_chunk as u64 };
+            kept.extend((0..more).map(|n| (n, filled(pool, n))));
+            let mut at = round;
+            kept.retain(|&(n, block)| {
+                assert!(is_filled::<SIZE>(block, n), "{SIZE}: block {n} is another's too");
+                at += 1;
+                let stays = !at.is_multiple_of(3);
+                if !stays {
+                    release(pool, block);
+                }
+                stays
+            });
+        }
+        kept.drain(..).for_each(|(_, block)| release(pool, block));
+        assert_eq!(pool.lock().len(), 1, "{SIZE}: one chunk is kept for what comes");
+    }
+
     #[test]
     fn chunks_fill_up_empty_out_and_keep_their_blocks() {
-        static POOLS: [Pool; 4] =
-            [Pool::of(LINE), Pool::of(3_072), Pool::of(8_192), Pool::of(960 << 10)];
-        for pool in &POOLS {
-            let size = pool.size;
-            let in_chunk = blocks(size);
-            assert!(in_chunk * Pool::bytes(size) <= CHUNK + in_chunk, "{size}");
-            let mut kept = Vec::new();
-            for round in 0..3_u64 {
-                let more = if size == LINE { 2_000 } else { 3 * in_chunk as u64 };
-                kept.extend((0..more).map(|n| (n, filled(pool, n))));
-                let mut at = round;
-                kept.retain(|&(n, block)| {
-                    assert!(is_filled(pool, block, n), "{size}: block {n} is another's too");
-                    at += 1;
-                    let stays = !at.is_multiple_of(3);
-                    if !stays {
-                        release(pool, block);
-                    }
-                    stays
-                });
-            }
-            kept.drain(..).for_each(|(_, block)| release(pool, block));
-            assert_eq!(pool.lock().len(), 1, "{size}: one chunk is kept for what comes");
-        }
+        static SMALLEST: Pool<LINE> = Pool::new();
+        static UNEVEN: Pool<3_072> = Pool::new();
+        static BITSETS: Pool<8_192> = Pool::new();
+        static LARGE: Pool<{ 960 << 10 }> = Pool::new();
+        fill_and_empty(&SMALLEST);
+        fill_and_empty(&UNEVEN);
+        fill_and_empty(&BITSETS);
+        fill_and_empty(&LARGE);
     }
 
     #[test]
     fn the_last_of_many_threads_gives_a_block_back() {
-        static POOL: Pool = Pool::of(LINE);
+        static POOL: Pool<LINE> = Pool::new();
         let block = filled(&POOL, 7);
         let address = block.as_ptr().expose_provenance();
         std::thread::scope(|scope| {
@@ -325,7 +326,7 @@ mod tests {
                 scope.spawn(move || {
                     let mine = std::ptr::with_exposed_provenance_mut::<u64>(address);
                     let mine = NonNull::new(mine).unwrap();
-                    assert!(is_filled(&POOL, mine, 7));
+                    assert!(is_filled::<LINE>(mine, 7));
                     release(&POOL, mine);
                 });
             }
@@ -340,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_counter_is_where_a_clone_writes() {
-        static POOL: Pool = Pool::of(3_072);
+        static POOL: Pool<3_072> = Pool::new();
         let block = filled(&POOL, 1);
         let address = POOL.counter_address(block.as_ptr().cast());
         // SAFETY: this function holds a reference until its end.
