@@ -54,13 +54,8 @@ pub fn read_phone_in(
 #[cfg(target_arch = "x86_64")]
 fn read_wide(column: &[u8], line: &Range<usize>, region: Option<Region>) -> Option<u64> {
     let plan = region.map(Region::plan).filter(|plan| plan.is_turkey())?;
-    if !turkish_wide::is_possible() {
-        return None;
-    }
     let mut room = [0; turkish_wide::WIDE];
-    let bytes = window(column, line.start, &mut room);
-    // SAFETY: the CPU has what the function is compiled for, as was just asked.
-    unsafe { turkish_wide::read(bytes, line.len(), plan) }
+    turkish_wide::read(window(column, line.start, &mut room), line.len(), plan)
 }
 
 /// Elsewhere the other short cut will do.

@@ -7,8 +7,9 @@
 
 use core::arch::x86_64::{
     __m256i, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_shuffle_epi8, _mm256_cmpeq_epi8,
-    _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
-    _mm256_setzero_si256, _mm256_subs_epu8, _mm256_xor_si256,
+    _mm256_loadu_si256, _mm256_maskz_compress_epi8, _mm256_movemask_epi8, _mm256_or_si256,
+    _mm256_set1_epi8, _mm256_setzero_si256, _mm256_storeu_si256, _mm256_subs_epu8,
+    _mm256_xor_si256,
 };
 
 use super::numbering::Plan;
@@ -36,21 +37,57 @@ static TOGETHER: [[u8; 8]; 256] = {
     shuffles
 };
 
-/// Whether this CPU can.
-#[inline(always)]
-pub(super) fn is_possible() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt")
-}
-
 /// The number that the first `size` bytes mean where national numbers are Turkish; None if the
-/// full rules must decide.
-#[target_feature(enable = "avx2,popcnt")]
+/// full rules must decide, as for every spelling on a CPU that cannot do this.
+#[inline(always)]
 pub(super) fn read(bytes: &[u8; WIDE], size: usize, plan: &Plan) -> Option<u64> {
     if size == 0 || size > WIDE {
         return None;
     }
+    let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt");
+    if has_avx2 && is_x86_feature_detected!("avx512vbmi2") && is_x86_feature_detected!("avx512vl") {
+        // SAFETY: the CPU has what the function is compiled for, as was just asked.
+        unsafe { read_vbmi2(bytes, size, plan) }
+    } else if has_avx2 {
+        // SAFETY: as above.
+        unsafe { read_avx2(bytes, size, plan) }
+    } else {
+        None
+    }
+}
+
+/// What most CPUs can do.
+#[target_feature(enable = "avx2,popcnt")]
+fn read_avx2(bytes: &[u8; WIDE], size: usize, plan: &Plan) -> Option<u64> {
+    read_classes(Classes::of(bytes), size, plan, |digits| together(bytes, digits))
+}
+
+/// What those can do that move chosen bytes together by themselves.
+#[target_feature(enable = "avx2,popcnt,avx512vbmi2,avx512vl")]
+fn read_vbmi2(bytes: &[u8; WIDE], size: usize, plan: &Plan) -> Option<u64> {
+    read_classes(Classes::of(bytes), size, plan, |digits| {
+        let mut found = [0; WIDE + 8];
+        // SAFETY: neither the load nor the store needs alignment; the load's 32 bytes are those of
+        // the array, and the store's the first of `found`.
+        unsafe {
+            let bytes = _mm256_loadu_si256(bytes.as_ptr().cast::<__m256i>());
+            let kept = _mm256_maskz_compress_epi8(digits, bytes);
+            _mm256_storeu_si256(found.as_mut_ptr().cast::<__m256i>(), kept);
+        }
+        found
+    })
+}
+
+/// [`read`] of at least one byte and at most [`WIDE`]; `together` gives the chosen bytes, one after
+/// the other. It is compiled into its callers, and so for the instructions that they may use.
+#[inline(always)]
+fn read_classes(
+    Classes { digits, signs, known }: Classes,
+    size: usize,
+    plan: &Plan,
+    together: impl FnOnce(u32) -> [u8; WIDE + 8],
+) -> Option<u64> {
     let whole = u32::MAX >> (WIDE - size);
-    let Classes { digits, signs, known } = Classes::of(bytes);
     let (digits, signs) = (digits & whole, signs & whole);
     let before = (digits.count_ones() as usize).checked_sub(NATIONAL)?;
     let head = heads(signs != 0).get(before)?;
@@ -59,7 +96,7 @@ pub(super) fn read(bytes: &[u8; WIDE], size: usize, plan: &Plan) -> Option<u64> 
     if !lone || known & whole != whole {
         return None;
     }
-    let spelling = together(bytes, digits);
+    let spelling = together(digits);
     let is_head = u64::from_le_bytes(*spelling.first_chunk()?) & ((1 << (8 * before)) - 1) == *head;
     if is_head { plan.valid_block(spelling.get(before..)?.first_chunk()?) } else { None }
 }
@@ -114,4 +151,35 @@ fn together(bytes: &[u8; WIDE], chosen: u32) -> [u8; WIDE + 8] {
         size += chosen.count_ones() as usize;
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::address::Region;
+
+    /// Numbers and what looks like them.
+    const SPELLINGS: &str =
+        "[+ ]?(|0|90|0090)[ (]{0,2}5[0-9]{2}[ )-]{0,2}[0-9]{3}[ -]?[0-9]{4}[ x)+]{0,2}";
+
+    proptest! {
+        /// The tests of `phone` hold the form that this CPU takes against the full rules.
+        #[test]
+        fn both_forms_read_alike(spelling in SPELLINGS) {
+            let mut bytes = [b'7'; WIDE];
+            bytes.iter_mut().zip(spelling.bytes()).for_each(|(place, byte)| *place = byte);
+            let size = spelling.len().clamp(1, WIDE);
+            let plan = "TR".parse::<Region>().unwrap().plan();
+            if is_x86_feature_detected!("avx512vbmi2") && is_x86_feature_detected!("avx512vl") {
+                // SAFETY: the CPU has what the functions are compiled for: AVX2 and POPCNT as well,
+                // without which there is no AVX-512.
+                let both = unsafe {
+                    [read_avx2(&bytes, size, plan), read_vbmi2(&bytes, size, plan)]
+                };
+                prop_assert_eq!(both[0], both[1]);
+            }
+        }
+    }
 }
