@@ -79,7 +79,7 @@ fn view(plane: &Plane) -> View {
         );
     }
     View {
-        epoch: 1,
+        epoch: "0123456789abcdef0123456789abcdef".into(),
         revision: 1,
         now: Now { consents: 0, suppressions: 0 },
         policy: Arc::new(policy),

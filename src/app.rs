@@ -155,8 +155,8 @@ impl Server {
             tls: tls.clone(),
         };
         seen.serving(serving);
-        let mut routes = services.routes().map_err(|error| AppError::Start(error.to_string()))?;
-        routes.add_service(health_service);
+        let routes = services.routes(health_service);
+        let routes = routes.map_err(|error| AppError::Start(error.to_string()))?;
         let (mut telling, mut ticking) = (JoinSet::new(), JoinSet::new());
         if restored.is_some_and(|restored| restored.is_undecided()) {
             // It takes withdrawals, and filters nothing (A1).
@@ -186,7 +186,7 @@ impl Server {
         }
         let drain = limits.drain;
         let transport =
-            transport::serve(listener, tls.clone(), limits, connections, routes.routes(), async {
+            transport::serve(listener, tls.clone(), limits, connections, routes, async {
                 // An error means that the server was dropped: stop as well.
                 drop(stopped.await);
             });

@@ -61,7 +61,7 @@ pub fn open(folder: &Path, clock: Clock) -> Result<Books, StoreError> {
     let checkpoint = checkpoint.unwrap_or_default();
     let saved = what_it_stands_for(&checkpoint);
     let view = View {
-        epoch: store.epoch(),
+        epoch: format!("{:032x}", store.epoch()).into(),
         revision: tip.revision,
         now: saved.now,
         policy: Arc::new(policy),

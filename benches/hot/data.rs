@@ -136,7 +136,7 @@ pub fn view(kind: ContactKind) -> View {
         }
     }
     View {
-        epoch: 1,
+        epoch: "0123456789abcdef0123456789abcdef".into(),
         revision: 1,
         now: Now { consents: 0, suppressions: 0 },
         planes: Arc::new(planes),

@@ -28,7 +28,7 @@ impl Heads {
         let chain = self.reader.chain(view.revision)?;
         let head = Head {
             when,
-            epoch: format!("{:032x}", view.epoch),
+            epoch: view.epoch.to_string(),
             revision: view.revision,
             chain: chain.iter().map(|byte| format!("{byte:02x}")).collect(),
         };

@@ -10,8 +10,10 @@ use roaring::RoaringTreemap;
 use super::{
     audience::{AudienceError, count, read_audience},
     audience_screen::{Screen, Screened},
+    column::ColumnId,
     erased::Erased,
     explain::Refused,
+    plane_probe,
     recipients::{Reading, Recipients},
     seen::Seen,
     view::{KindPlanes, View},
@@ -243,6 +245,10 @@ impl Session {
         let count = self.recipients.len();
         self.words.clear();
         self.words.resize(count.div_ceil(64), 0);
+        if let ([id], true) = (self.recipients.ids(), question.reasons) {
+            // One alone has nobody to wait together with but itself.
+            plane_probe::ask_for(id.id(), planes.roles().map(|(_, plane)| plane));
+        }
         if let Some(plane) = planes.plane(PlaneRole::Verdict) {
             plane.probe(self.recipients.ids(), &mut self.words);
         }

@@ -41,7 +41,7 @@ pub(crate) fn view() -> View {
         secret.erased_fingerprint(BrandId::ALL, ContactKind::Email, b"gone@example.com"),
     ];
     View {
-        epoch: 1,
+        epoch: "0123456789abcdef0123456789abcdef".into(),
         revision: 1,
         now: Now { consents: 0, suppressions: 0 },
         planes: Arc::new(Planes::empty(policy.scopes().len())),

@@ -93,25 +93,37 @@ impl Plane {
     /// bucket of the group after the next, then the page where the next group ends.
     #[inline(always)]
     fn ask_ahead(&self, compare: impl Compare, rest: &[impl ColumnId]) {
-        if let Some(id) = rest.get(2 * GROUP - 1).map(|id| id.id()) {
-            let (leaf, fraction) = self.leaf(id >> 16);
-            prefetch(leaf.home(fraction));
+        if let Some(id) = rest.get(2 * GROUP - 1) {
+            self.ask_for_bucket(id.id());
         }
-        if let Some(id) = rest.get(GROUP - 1).map(|id| id.id()) {
-            let (leaf, fraction) = self.leaf(id >> 16);
-            let (page, _) = compare.find(leaf.home(fraction), id >> 16);
-            let low = id as u16;
-            match page.form() {
-                Form::Dense(words) => prefetch(word_of(words, id)),
-                Form::Thin(slice) => {
-                    prefetch(slice.as_ptr());
-                    // Values are spread evenly, more or less.
-                    let about = (usize::from(low) * page.code()) >> 16;
-                    prefetch(slice.as_ptr().wrapping_add(about));
-                    prefetch(slice.as_ptr().wrapping_add(about + WINDOW));
-                }
-                Form::Inline(_) => {}
+        if let Some(id) = rest.get(GROUP - 1) {
+            self.ask_for_page(compare, id.id());
+        }
+    }
+
+    /// Asks for the bucket where the page of an ID should stand.
+    #[inline(always)]
+    fn ask_for_bucket(&self, id: u64) {
+        let (leaf, fraction) = self.leaf(id >> 16);
+        prefetch(leaf.home(fraction));
+    }
+
+    /// Asks for what tells of an ID in its page, if that stands where it should.
+    #[inline(always)]
+    fn ask_for_page(&self, compare: impl Compare, id: u64) {
+        let (leaf, fraction) = self.leaf(id >> 16);
+        let (page, _) = compare.find(leaf.home(fraction), id >> 16);
+        let low = id as u16;
+        match page.form() {
+            Form::Dense(words) => prefetch(word_of(words, id)),
+            Form::Thin(slice) => {
+                prefetch(slice.as_ptr());
+                // Values are spread evenly, more or less.
+                let about = (usize::from(low) * page.code()) >> 16;
+                prefetch(slice.as_ptr().wrapping_add(about));
+                prefetch(slice.as_ptr().wrapping_add(about + WINDOW));
             }
+            Form::Inline(_) => {}
         }
     }
 
@@ -242,6 +254,12 @@ impl Plane {
             (branch.get_unchecked(at), rest)
         }
     }
+}
+
+/// Asks for what one ID needs in several planes, so that its look-ups there wait together.
+pub(super) fn ask_for<'a>(id: u64, planes: impl Iterator<Item = &'a Plane> + Clone) {
+    planes.clone().for_each(|plane| plane.ask_for_bucket(id));
+    planes.for_each(|plane| plane.ask_for_page(Portable, id));
 }
 
 /// What the answers for a group depend on, as far as it is known.

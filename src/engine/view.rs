@@ -35,13 +35,13 @@ impl KindPlanes {
     }
 
     /// All planes that have members.
-    pub fn roles(&self) -> impl Iterator<Item = (PlaneRole, &Plane)> {
+    pub fn roles(&self) -> impl Iterator<Item = (PlaneRole, &Plane)> + Clone {
         let verdict = self.verdict.iter().map(|plane| (PlaneRole::Verdict, plane));
         verdict.chain(self.reasons().map(|(reason, plane)| (PlaneRole::Reason(reason), plane)))
     }
 
     /// The reason planes that have members, by rank.
-    pub fn reasons(&self) -> impl Iterator<Item = (Reason, &Plane)> {
+    pub fn reasons(&self) -> impl Iterator<Item = (Reason, &Plane)> + Clone {
         Reason::ALL
             .into_iter()
             .filter_map(|reason| self.plane(PlaneRole::Reason(reason)).map(|plane| (reason, plane)))
@@ -123,8 +123,8 @@ pub struct Directories {
 /// Everything that a batch is answered from.
 #[derive(Clone)]
 pub struct View {
-    /// The name of the store's history.
-    pub epoch: u128,
+    /// The name of the store's history, as every answer bears it: 32 hexadecimal digits.
+    pub epoch: Arc<str>,
     /// The last revision in the view.
     pub revision: u64,
     /// The instant that the view's verdicts are decided for.

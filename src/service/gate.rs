@@ -129,10 +129,7 @@ where
         let call = traces::call(method.path);
         #[cfg(feature = "otel")]
         traces::export::follow(&call, request.headers());
-        // In its place comes `LetIn`: one more extension would not fit the smallest
-        // table that a request has for them.
-        let peer = request.extensions_mut().remove::<TcpConnectInfo>();
-        let peer = peer.and_then(|peer| peer.remote_addr);
+        let peer = request.extensions().get::<TcpConnectInfo>().and_then(|peer| peer.remote_addr);
         let answering = match self.let_in(&request, method, peer) {
             Ok(credential) => {
                 // Nobody behind the gate needs it, or could log it.

@@ -25,6 +25,7 @@ mod ready;
 mod refusal;
 mod replay;
 mod rights;
+mod routes;
 mod statistics;
 mod status;
 mod streams;
@@ -35,14 +36,14 @@ mod totals;
 mod traced;
 mod watch;
 
-pub use self::{measures::PlanesMemory, streams::Streams, tally::Tally};
+pub use self::{measures::PlanesMemory, routes::Routes, streams::Streams, tally::Tally};
 
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, watch::Receiver};
-use tonic::service::Routes;
+use tonic_health::pb::health_server::{Health, HealthServer};
 
-use self::gate::Gated;
+use self::{gate::Gated, routes::RoutesBuilder};
 use crate::{
     audit::Audit,
     caps,
@@ -95,11 +96,15 @@ pub struct Services {
 }
 
 impl Services {
-    /// All services on one set of routes, with reflection.
+    /// The ways to all services behind the gate, with reflection, and to that of
+    /// health, which is open to everybody.
     ///
     /// # Errors
     /// The descriptors compiled into the program cannot be read.
-    pub fn routes(self) -> Result<tonic::service::RoutesBuilder, tonic_reflection::server::Error> {
+    pub fn routes(
+        self,
+        health: HealthServer<impl Health>,
+    ) -> Result<Routes, tonic_reflection::server::Error> {
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -112,13 +117,13 @@ impl Services {
             ConsentServiceServer::new(self.clone()).max_decoding_message_size(caps::MESSAGE_BYTES);
         let admin =
             AdminServiceServer::new(self.clone()).max_decoding_message_size(caps::MESSAGE_BYTES);
-        let mut routes = Routes::builder();
-        routes
-            .add_service(Gated::new(filter, &self))
-            .add_service(Gated::new(consent, &self))
-            .add_service(Gated::new(admin, &self))
-            .add_service(Gated::new(reflection().build_v1()?, &self))
-            .add_service(Gated::new(reflection().build_v1alpha()?, &self));
-        Ok(routes)
+        Ok(RoutesBuilder::default()
+            .to(Gated::new(filter, &self))
+            .to(Gated::new(consent, &self))
+            .to(Gated::new(admin, &self))
+            .to(Gated::new(reflection().build_v1()?, &self))
+            .to(Gated::new(reflection().build_v1alpha()?, &self))
+            .to(health)
+            .build())
     }
 }

@@ -149,7 +149,7 @@ pub(super) fn in_epoch(
     what: &str,
     advice: &str,
 ) -> Result<u64, Status> {
-    if asked.epoch == epoch(view) {
+    if *asked.epoch == *view.epoch {
         Ok(asked.revision)
     } else {
         Err(status(
@@ -158,24 +158,15 @@ pub(super) fn in_epoch(
             format!(
                 "{what} is of epoch {}, and this store's is {}: it was restored since, or is \
                  another one; {advice}",
-                asked.epoch,
-                epoch(view)
+                asked.epoch, view.epoch
             ),
         ))
     }
 }
 
-/// The epoch as it travels: 32 hexadecimal digits. They stand in every answer,
-/// and a format would take longer than the verdict on a recipient.
-pub(super) fn epoch(view: &View) -> String {
-    let digit = |half: u8| half + if half < 10 { b'0' } else { b'a' - 10 };
-    let digits = view.epoch.to_be_bytes().map(|byte| [digit(byte >> 4), digit(byte & 15)]);
-    String::from_utf8_lossy(digits.as_flattened()).into_owned()
-}
-
 /// A revision of the view's epoch.
 pub(super) fn revision(view: &View, revision: u64) -> v1::Revision {
-    v1::Revision { epoch: epoch(view), revision }
+    v1::Revision { epoch: view.epoch.to_string(), revision }
 }
 
 impl Services {

@@ -28,8 +28,8 @@ const PREFACE: usize = 24;
 /// How often unread answers are looked at, as a share of the time they have.
 const LOOKS: u32 = 4;
 
-/// Who is at the other end; stands in the extensions of each request until
-/// `pace` takes it out.
+/// Who is at the other end; stands in the extensions of each request for
+/// `pace`.
 #[derive(Clone)]
 pub struct Peer {
     pub(super) address: SocketAddr,

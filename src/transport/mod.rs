@@ -12,13 +12,15 @@ mod places;
 mod tls;
 mod traffic;
 
-use std::{future::Future, sync::Arc};
+use std::{convert::Infallible, future::Future, sync::Arc};
 
 use tokio::net::TcpListener;
 use tonic::{
-    service::Routes,
+    body::Body,
+    codegen::http::{Request, Response},
     transport::{Error, Server},
 };
+use tower::Service;
 
 use self::pace::PaceLayer;
 pub use self::{
@@ -33,14 +35,19 @@ use crate::caps::{self, Limits};
 ///
 /// # Errors
 /// None that a connection causes.
-pub async fn serve(
+pub async fn serve<S>(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
     limits: Limits,
     connections: Arc<Connections>,
-    routes: Routes,
+    services: S,
     stop: impl Future<Output = ()>,
-) -> Result<(), Error> {
+) -> Result<(), Error>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+{
     // Every option of HTTP/2 is stated: what is left out, tonic passes on as
     // "none", which removes the defaults that hyper holds for safe.
     Server::builder()
@@ -63,7 +70,10 @@ pub async fn serve(
         // connection, which its streams are; what TCP needs, which the listener
         // sets.
         .layer(PaceLayer::new(&limits))
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming::accept(listener, tls, limits, connections), stop)
+        .serve_with_incoming_shutdown(
+            services,
+            incoming::accept(listener, tls, limits, connections),
+            stop,
+        )
         .await
 }

@@ -14,6 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use http_body_util::Either;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::{
@@ -64,7 +65,7 @@ impl<S> Service<Request<Body>> for Paced<S>
 where
     S: Service<Request<Body>, Response = Response<Body>>,
 {
-    type Response = Response<Body>;
+    type Response = Response<Answer>;
     type Error = S::Error;
     type Future = Call<S::Future>;
 
@@ -74,21 +75,21 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         // Nothing but our listener brings connections, and it names their peers.
-        let Some(peer) = request.extensions_mut().remove::<Peer>() else {
+        let Some(peer) = request.extensions().get::<Peer>() else {
             let nobody = end(Code::Internal, "NO_PEER", "the connection has no peer");
             return Call::Refused { status: nobody };
         };
-        // In its place: where tonic's `Request::remote_addr` looks.
-        request
-            .extensions_mut()
-            .insert(TcpConnectInfo { local_addr: None, remote_addr: Some(peer.address) });
-        let (idle, too_old) = (self.pace.idle, Instant::now() + self.pace.age);
         let traffic = Arc::clone(&peer.traffic);
+        // Where tonic's `Request::remote_addr` looks.
+        let known = TcpConnectInfo { local_addr: None, remote_addr: Some(peer.address) };
+        request.extensions_mut().insert(known);
+        let received = Received::nothing(Arc::clone(&traffic));
+        let (idle, too_old) = (self.pace.idle, Instant::now() + self.pace.age);
         let answering = self.service.call(request.map(|body| {
             Body::new(Asking {
                 body,
                 framing: Framing::default(),
-                received: Received::nothing(traffic),
+                received,
                 idle,
                 too_old,
                 waiting: None,
@@ -96,7 +97,7 @@ where
                 ended: false,
             })
         }));
-        Call::Answering { answering, traffic: peer.traffic, too_old }
+        Call::Answering { answering, traffic, too_old }
     }
 }
 
@@ -113,20 +114,26 @@ impl<F, E> Future for Call<F>
 where
     F: Future<Output = Result<Response<Body>, E>>,
 {
-    type Output = F::Output;
+    type Output = Result<Response<Answer>, E>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let (answering, traffic, too_old) = match self.project() {
-            CallStage::Refused { status } => return Poll::Ready(Ok(status.clone().into_http())),
+            CallStage::Refused { status } => {
+                return Poll::Ready(Ok(status.clone().into_http().map(Either::Left)));
+            }
             CallStage::Answering { answering, traffic, too_old } => (answering, traffic, *too_old),
         };
         let response = ready!(answering.poll(context))?;
         let traffic = Arc::clone(traffic);
         Poll::Ready(Ok(response.map(|body| {
-            Body::new(Answering { body, traffic, too_old, timer: Timer::default(), ended: false })
+            let (timer, ended) = (Timer::default(), false);
+            Either::Right(Answering { body, traffic, too_old, timer, ended })
         })))
     }
 }
+
+/// A refusal, or an answer within the limits.
+type Answer = Either<Body, Answering>;
 
 /// How a stream ends that went over a limit.
 fn end(code: Code, reason: &str, message: &str) -> Status {
@@ -235,7 +242,7 @@ impl http_body::Body for Asking {
 }
 
 /// The body of a response.
-struct Answering {
+pub(super) struct Answering {
     body: Body,
     traffic: Arc<Traffic>,
     too_old: Instant,
