@@ -28,8 +28,8 @@ use hot::{BATCH, LOOPS, hot};
 const BUDGETS: [(&str, f64); LOOPS.len()] = [
     ("probe, dense pages, random", 82.45),
     ("probe, dense pages, sorted", 16.29),
-    ("probe, thin pages, random", 135.06),
-    ("probe, thin pages, sorted", 39.33),
+    ("probe, thin pages, random", 120.93),
+    ("probe, thin pages, sorted", 36.35),
     ("probe, scattered IDs", 125.71),
     ("filter phones, bits", 88.67),
     ("filter phones, reasons", 236.53),

@@ -9,8 +9,8 @@ use roaring::RoaringTreemap;
 use sendgate::{
     caps,
     domain::address::{
-        Accept, Region, read_contact_id, read_email, read_email_in, read_external_id, read_phone,
-        read_phone_in,
+        Accept, PhoneColumn, Region, read_contact_id, read_email, read_email_in, read_external_id,
+        read_phone,
     },
     engine::{
         audience::{count, read_audience},
@@ -90,7 +90,7 @@ pub fn addresses(data: &[u8]) {
     for range in lines {
         let line = &data[range.clone()];
         for region in &regions {
-            let number = read_phone_in(data, range.clone(), *region);
+            let number = PhoneColumn::of(*region).read(data, range.clone());
             assert_eq!(number, read_phone(line, *region, Accept::Valid), "{line:?}");
             if let Ok(number) = number {
                 let canonical = format!("+{number}");

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::domain::{
     address::{
-        AddressError, Region, all_in_e164_range, in_e164_range, plausible, read_contact_id,
-        read_email_in, read_external_id, read_phone_in,
+        AddressError, PhoneColumn, Region, all_in_e164_range, in_e164_range, plausible,
+        read_contact_id, read_email_in, read_external_id,
     },
     contact::ContactKind,
     scope::{BrandId, Regime},
@@ -153,7 +153,8 @@ impl Recipients {
         self.clear();
         match reading.kind {
             ContactKind::Phone => {
-                self.read_each(lines, |line| read_phone_in(lines, line, reading.region).ok())
+                let phones = PhoneColumn::of(reading.region);
+                self.read_each(lines, |line| phones.read(lines, line).ok());
             }
             ContactKind::ContactId => {
                 self.read_each(lines, |line| read_contact_id(lines.get(line)?).ok())

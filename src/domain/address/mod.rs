@@ -26,7 +26,7 @@ pub use error::AddressError;
 pub use id::{read_contact_id, read_external_id};
 pub use mask::{mask_email, mask_id, mask_phone};
 pub use numbering::{Region, all_in_e164_range, in_e164_range, plausible, plausible_throughout};
-pub use phone::{Accept, read_phone, read_phone_in};
+pub use phone::{Accept, PhoneColumn, read_phone};
 
 /// Characters that take no room on screen: soft hyphen, zero-width and direction marks, byte
 /// order mark. They come along when an address is copied from a page or a phone book.

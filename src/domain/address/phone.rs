@@ -6,7 +6,10 @@ use super::numbering::{Plan, Scratch};
 use super::spelling::{Room, clean};
 use super::{AddressError, Region, turkish};
 #[cfg(target_arch = "x86_64")]
-use super::{turkish_wide, window::window};
+use super::{
+    turkish_wide::{self, Wide},
+    window::window,
+};
 
 /// How sure a number must be before it counts (R1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,33 +38,41 @@ pub fn read_phone(
     }
 }
 
-/// Reads a recipient's number that stands in a column among others, as [`read_phone`] would.
-///
-/// # Errors
-/// As [`read_phone`].
-pub fn read_phone_in(
-    column: &[u8],
-    line: Range<usize>,
+/// Reads recipients' numbers that stand in a column, one after the other.
+#[derive(Clone, Copy)]
+pub struct PhoneColumn {
     region: Option<Region>,
-) -> Result<u64, AddressError> {
-    if let Some(number) = read_wide(column, &line, region) {
-        return Ok(number);
+    #[cfg(target_arch = "x86_64")]
+    wide: Option<Wide>,
+}
+
+impl PhoneColumn {
+    /// `region` is the region of national spellings.
+    #[must_use]
+    pub fn of(region: Option<Region>) -> Self {
+        Self {
+            region,
+            #[cfg(target_arch = "x86_64")]
+            wide: region.and_then(|region| Wide::of(region.plan())),
+        }
     }
-    read_phone(column.get(line).unwrap_or_default(), region, Accept::Valid)
-}
 
-/// The short cut for Turkish spellings in any punctuation.
-#[cfg(target_arch = "x86_64")]
-fn read_wide(column: &[u8], line: &Range<usize>, region: Option<Region>) -> Option<u64> {
-    let plan = region.map(Region::plan).filter(|plan| plan.is_turkey())?;
-    let mut room = [0; turkish_wide::WIDE];
-    turkish_wide::read(window(column, line.start, &mut room), line.len(), plan)
-}
-
-/// Elsewhere the other short cut will do.
-#[cfg(not(target_arch = "x86_64"))]
-fn read_wide(_: &[u8], _: &Range<usize>, _: Option<Region>) -> Option<u64> {
-    None
+    /// Reads the number in a line of `column`, as [`read_phone`] would.
+    ///
+    /// # Errors
+    /// As [`read_phone`].
+    #[inline(always)]
+    pub fn read(self, column: &[u8], line: Range<usize>) -> Result<u64, AddressError> {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(wide) = self.wide {
+            let mut room = [0; turkish_wide::WIDE];
+            let bytes = window(column, line.start, &mut room);
+            if let Some(number) = wide.read(bytes, line.len()) {
+                return Ok(number);
+            }
+        }
+        read_phone(column.get(line).unwrap_or_default(), self.region, Accept::Valid)
+    }
 }
 
 /// The short cut for spellings without punctuation, which most are, and with it.
@@ -147,7 +158,7 @@ mod tests {
                 let found = read_phone(spelling.as_bytes(), region(code), accept).ok();
                 assert_eq!(found, expected.parse().ok(), "{row} {accept:?}");
             }
-            let found = read_phone_in(row.as_bytes(), 0..spelling.len(), region(code)).ok();
+            let found = PhoneColumn::of(region(code)).read(row.as_bytes(), 0..spelling.len()).ok();
             assert_eq!(found, valid.parse().ok(), "{row}");
             rows += 1;
         }
@@ -291,9 +302,10 @@ mod tests {
         ) {
             let line = head + &national + &tail;
             let column = format!("07{line}{after}");
-            let found = read_phone_in(column.as_bytes(), 2..2 + line.len(), region(code));
+            let found = PhoneColumn::of(region(code)).read(column.as_bytes(), 2..2 + line.len());
             prop_assert_eq!(found, read(&line, code));
-            prop_assert_eq!(read_phone_in(line.as_bytes(), 0..line.len(), region(code)), found);
+            let alone = PhoneColumn::of(region(code)).read(line.as_bytes(), 0..line.len());
+            prop_assert_eq!(alone, found);
         }
 
         #[test]

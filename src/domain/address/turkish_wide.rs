@@ -37,68 +37,80 @@ static TOGETHER: [[u8; 8]; 256] = {
     shuffles
 };
 
-/// The number that the first `size` bytes mean where national numbers are Turkish; None if the
-/// full rules must decide, as for every spelling on a CPU that cannot do this.
-#[inline(always)]
-pub(super) fn read(bytes: &[u8; WIDE], size: usize, plan: &Plan) -> Option<u64> {
-    if size == 0 || size > WIDE {
-        return None;
+/// What reads spellings where national numbers are Turkish. It exists only where the CPU can.
+#[derive(Clone, Copy)]
+pub(super) struct Wide {
+    plan: &'static Plan,
+    has_vbmi2: bool,
+}
+
+impl Wide {
+    /// If national numbers are those of `plan`, on this CPU.
+    pub fn of(plan: &'static Plan) -> Option<Wide> {
+        let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt");
+        let has_vbmi2 =
+            is_x86_feature_detected!("avx512vbmi2") && is_x86_feature_detected!("avx512vl");
+        (plan.is_turkey() && has_avx2).then_some(Wide { plan, has_vbmi2 })
     }
-    let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt");
-    if has_avx2 && is_x86_feature_detected!("avx512vbmi2") && is_x86_feature_detected!("avx512vl") {
-        // SAFETY: the CPU has what the function is compiled for, as was just asked.
-        unsafe { read_vbmi2(bytes, size, plan) }
-    } else if has_avx2 {
-        // SAFETY: as above.
-        unsafe { read_avx2(bytes, size, plan) }
-    } else {
-        None
+
+    /// The number that the first `size` bytes mean; None if the full rules must decide.
+    #[inline(always)]
+    pub fn read(self, bytes: &[u8; WIDE], size: usize) -> Option<u64> {
+        if size == 0 || size > WIDE {
+            return None;
+        }
+        // SAFETY: the CPU has what the function is compiled for, as `of` asked it.
+        unsafe {
+            if self.has_vbmi2 {
+                read_vbmi2(bytes, size, self.plan)
+            } else {
+                read_avx2(bytes, size, self.plan)
+            }
+        }
     }
 }
 
 /// What most CPUs can do.
 #[target_feature(enable = "avx2,popcnt")]
 fn read_avx2(bytes: &[u8; WIDE], size: usize, plan: &Plan) -> Option<u64> {
-    read_classes(Classes::of(bytes), size, plan, |digits| together(bytes, digits))
+    let digits = Classes::of(bytes).digits(size)?;
+    digits.number(&together(bytes, digits.set), plan)
 }
 
 /// What those can do that move chosen bytes together by themselves.
 #[target_feature(enable = "avx2,popcnt,avx512vbmi2,avx512vl")]
 fn read_vbmi2(bytes: &[u8; WIDE], size: usize, plan: &Plan) -> Option<u64> {
-    read_classes(Classes::of(bytes), size, plan, |digits| {
-        let mut found = [0; WIDE + 8];
-        // SAFETY: neither the load nor the store needs alignment; the load's 32 bytes are those of
-        // the array, and the store's the first of `found`.
-        unsafe {
-            let bytes = _mm256_loadu_si256(bytes.as_ptr().cast::<__m256i>());
-            let kept = _mm256_maskz_compress_epi8(digits, bytes);
-            _mm256_storeu_si256(found.as_mut_ptr().cast::<__m256i>(), kept);
-        }
-        found
-    })
+    let digits = Classes::of(bytes).digits(size)?;
+    let mut spelling = [0; WIDE + 8];
+    // SAFETY: neither the load nor the store needs alignment; the load's 32 bytes are those of the
+    // array, and the store's the first of `spelling`.
+    unsafe {
+        let bytes = _mm256_loadu_si256(bytes.as_ptr().cast::<__m256i>());
+        let kept = _mm256_maskz_compress_epi8(digits.set, bytes);
+        _mm256_storeu_si256(spelling.as_mut_ptr().cast::<__m256i>(), kept);
+    }
+    digits.number(&spelling, plan)
 }
 
-/// [`read`] of at least one byte and at most [`WIDE`]; `together` gives the chosen bytes, one after
-/// the other. It is compiled into its callers, and so for the instructions that they may use.
-#[inline(always)]
-fn read_classes(
-    Classes { digits, signs, known }: Classes,
-    size: usize,
-    plan: &Plan,
-    together: impl FnOnce(u32) -> [u8; WIDE + 8],
-) -> Option<u64> {
-    let whole = u32::MAX >> (WIDE - size);
-    let (digits, signs) = (digits & whole, signs & whole);
-    let before = (digits.count_ones() as usize).checked_sub(NATIONAL)?;
-    let head = heads(signs != 0).get(before)?;
-    // At most one sign, and no digit before it.
-    let lone = signs & signs.wrapping_neg() == signs && digits & signs.saturating_sub(1) == 0;
-    if !lone || known & whole != whole {
-        return None;
+/// The digits of a spelling that may be a Turkish number's.
+struct Digits {
+    /// Which bytes they are, a bit for each.
+    set: u32,
+    /// How many stand before the national ones.
+    before: usize,
+    /// What these must be.
+    head: u64,
+}
+
+impl Digits {
+    /// The number of these digits, one after the other; None if it has another head or the full
+    /// rules must decide.
+    #[inline(always)]
+    fn number(&self, spelling: &[u8; WIDE + 8], plan: &Plan) -> Option<u64> {
+        let first = u64::from_le_bytes(*spelling.first_chunk()?) & ((1 << (8 * self.before)) - 1);
+        let national = spelling.get(self.before..)?.first_chunk()?;
+        if first == self.head { plan.valid_block(national) } else { None }
     }
-    let spelling = together(digits);
-    let is_head = u64::from_le_bytes(*spelling.first_chunk()?) & ((1 << (8 * before)) - 1) == *head;
-    if is_head { plan.valid_block(spelling.get(before..)?.first_chunk()?) } else { None }
 }
 
 /// What the bytes are, a bit for each that is: a digit; a plus sign; one of these or a space, dash
@@ -110,6 +122,20 @@ struct Classes {
 }
 
 impl Classes {
+    /// The digits among the first `size` bytes, 1 to [`WIDE`]; None if the full rules must decide.
+    #[inline]
+    #[target_feature(enable = "avx2,popcnt")]
+    fn digits(self, size: usize) -> Option<Digits> {
+        let whole = u32::MAX >> (WIDE - size);
+        let (digits, signs) = (self.digits & whole, self.signs & whole);
+        let before = (digits.count_ones() as usize).checked_sub(NATIONAL)?;
+        let head = *heads(signs != 0).get(before)?;
+        // At most one sign, and no digit before it.
+        let lone = signs & signs.wrapping_neg() == signs && digits & signs.saturating_sub(1) == 0;
+        let is_known = lone && self.known & whole == whole;
+        is_known.then_some(Digits { set: digits, before, head })
+    }
+
     #[inline]
     #[target_feature(enable = "avx2,popcnt")]
     fn of(bytes: &[u8; WIDE]) -> Classes {
