@@ -69,6 +69,7 @@ impl Plane {
     #[inline(always)]
     pub(super) fn probe_by(&self, compare: impl Compare, ids: &[impl ColumnId], out: &mut [u64]) {
         assert_eq!(out.len(), ids.len().div_ceil(GROUP), "one bit of answer for each ID");
+        let mut latest = Latest { index: u64::MAX, page: &NO_PAGE };
         for (at, (group, word)) in ids.chunks(GROUP).zip(out).enumerate() {
             // The IDs themselves come in bursts, a group at a time, that the CPU's own prefetcher
             // does not follow among the random lines in between.
@@ -76,8 +77,8 @@ impl Plane {
                 prefetch(group.as_ptr().wrapping_add(2 * GROUP + line * IDS_PER_LINE));
             }
             *word = if is_run(group) {
-                self.ask_ahead(compare, &ids[at * GROUP + group.len()..]);
-                self.probe_runs(compare, group)
+                self.ask_ahead(compare, &ids[at * GROUP + group.len()..], latest.index);
+                self.probe_runs(compare, group, &mut latest)
             } else if let Some(group) = group.first_chunk() {
                 self.probe_mixed(compare, group)
             } else {
@@ -90,14 +91,16 @@ impl Plane {
     }
 
     /// Asks for what the next groups of a sorted list will need, a step further on each time: the
-    /// bucket of the group after the next, then the page where the next group ends.
+    /// bucket of the group after the next, then the page where the next group ends. What is in the
+    /// page of the latest group comes by itself.
     #[inline(always)]
-    fn ask_ahead(&self, compare: impl Compare, rest: &[impl ColumnId]) {
-        if let Some(id) = rest.get(2 * GROUP - 1) {
-            self.ask_for_bucket(id.id());
+    fn ask_ahead(&self, compare: impl Compare, rest: &[impl ColumnId], latest: u64) {
+        let further = |at: usize| rest.get(at).map(|id| id.id()).filter(|id| id >> 16 != latest);
+        if let Some(id) = further(2 * GROUP - 1) {
+            self.ask_for_bucket(id);
         }
-        if let Some(id) = rest.get(GROUP - 1) {
-            self.ask_for_page(compare, id.id());
+        if let Some(id) = further(GROUP - 1) {
+            self.ask_for_page(compare, id);
         }
     }
 
@@ -128,17 +131,22 @@ impl Plane {
     }
 
     /// The answer for up to [`GROUP`] IDs in few pages, as in a sorted list: each page is looked
-    /// up once.
+    /// up once, and not again for the group after.
     #[inline(always)]
-    fn probe_runs(&self, compare: impl Compare, ids: &[impl ColumnId]) -> u64 {
+    fn probe_runs<'a>(
+        &'a self,
+        compare: impl Compare,
+        ids: &[impl ColumnId],
+        latest: &mut Latest<'a>,
+    ) -> u64 {
         let first = ids[0].id();
         if ids.iter().fold(0, |differences, id| differences | id.id() ^ first) >> 16 == 0 {
-            return self.probe_page(compare, ids);
+            return self.probe_page(compare, ids, latest);
         }
         let mut word = 0;
         let mut bit = 0;
         for run in ids.chunk_by(|a, b| a.id() >> 16 == b.id() >> 16) {
-            word |= self.probe_page(compare, run) << (bit & 63);
+            word |= self.probe_page(compare, run, latest) << (bit & 63);
             bit += run.len();
         }
         word
@@ -146,8 +154,17 @@ impl Plane {
 
     /// The answer for up to [`GROUP`] IDs in one page.
     #[inline(always)]
-    fn probe_page(&self, compare: impl Compare, ids: &[impl ColumnId]) -> u64 {
-        let page = self.page(ids[0].id() >> 16).unwrap_or(&NO_PAGE);
+    fn probe_page<'a>(
+        &'a self,
+        compare: impl Compare,
+        ids: &[impl ColumnId],
+        latest: &mut Latest<'a>,
+    ) -> u64 {
+        let index = ids[0].id() >> 16;
+        if latest.index != index {
+            *latest = Latest { index, page: self.page(index).unwrap_or(&NO_PAGE) };
+        }
+        let page = latest.page;
         let mut hits = 0;
         match page.form() {
             Form::Dense(words) => {
@@ -254,6 +271,12 @@ impl Plane {
             (branch.get_unchecked(at), rest)
         }
     }
+}
+
+/// The page that was looked up last, under its index; before the first, an index that no page has.
+struct Latest<'a> {
+    index: u64,
+    page: &'a Page,
 }
 
 /// Asks for what one ID needs in several planes, so that its look-ups there wait together.
