@@ -246,7 +246,7 @@ impl Session {
         self.words.clear();
         self.words.resize(count.div_ceil(64), 0);
         if let ([id], true) = (self.recipients.ids(), question.reasons) {
-            // One alone has nobody to wait together with but itself.
+            // One alone would wait for each plane by itself.
             plane_probe::ask_for(id.id(), planes.roles().map(|(_, plane)| plane));
         }
         if let Some(plane) = planes.plane(PlaneRole::Verdict) {

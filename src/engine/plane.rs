@@ -73,8 +73,8 @@ impl Plane {
             .flat_map(|(index, page)| page.values().map(move |low| index << 16 | u64::from(low)))
     }
 
-    /// Heap bytes of the plane, with what malloc and the pools add. What it shares with other planes counts in
-    /// full. It walks all pages.
+    /// Heap bytes of the plane, with what malloc and the pools add. What it shares with other
+    /// planes counts in full. It walks all pages.
     pub fn memory_bytes(&self) -> usize {
         let leaves: usize = self.leaves().map(Leaf::heap_bytes).sum();
         let branches: usize =

@@ -3,8 +3,8 @@
 //! The hash is read as a fraction of 1. The root cuts it into equal parts, each branch cuts its
 //! part into leaves, each leaf into buckets of one cache line: every level multiplies the fraction
 //! by its length, takes the whole part as position and hands the rest down ([`step`]). Any length
-//! will do, so a leaf from malloc grows in small steps and wastes little; in huge pages all are of one
-//! length (`plane_buckets`).
+//! will do, so a leaf from malloc grows in small steps and wastes little; in huge pages all are of
+//! one length (`plane_buckets`).
 //!
 //! A hash, although phone numbers could be addressed directly: one structure then serves phones,
 //! dense ordinals and callers' integers scattered over all of u64, its size follows the number of
@@ -29,8 +29,8 @@ use super::prefetch::prefetch;
 /// for each page it changes, and raises the count of every page in it.
 pub(super) const LEAF_MAX: usize = 256;
 
-/// The same in huge pages, where arrays are of one length: split before [`full`] would send the leaf
-/// back to malloc.
+/// The same in huge pages, where arrays are of one length: split before [`full`] would send the
+/// leaf back to malloc.
 const HUGE_LEAF_MAX: usize = HUGE_LEN * 7 / 2 - 4;
 
 /// How many pages a leaf holds in four buckets, at most; with more it is made roomier.

@@ -27,7 +27,7 @@ use super::{
     Services,
     access::{Concern, Concerns, Method, method},
     interruption::Interruption,
-    status::status,
+    status::{refused, status},
     traced::traced,
 };
 use crate::{
@@ -119,9 +119,6 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
-        let refused = |status: Status| -> Self::Future {
-            Box::pin(std::future::ready(Ok(status.into_http())))
-        };
         // Unknown to the table is unknown to everybody.
         let Some(method) = method(request.uri().path()) else {
             return refused(Status::unimplemented("there is no such method"));

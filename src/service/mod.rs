@@ -43,7 +43,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, watch::Receiver};
 use tonic_health::pb::health_server::{Health, HealthServer};
 
-use self::{gate::Gated, routes::RoutesBuilder};
+use self::{gate::Gated, routes::Route};
 use crate::{
     audit::Audit,
     caps,
@@ -117,13 +117,13 @@ impl Services {
             ConsentServiceServer::new(self.clone()).max_decoding_message_size(caps::MESSAGE_BYTES);
         let admin =
             AdminServiceServer::new(self.clone()).max_decoding_message_size(caps::MESSAGE_BYTES);
-        Ok(RoutesBuilder::default()
-            .to(Gated::new(filter, &self))
-            .to(Gated::new(consent, &self))
-            .to(Gated::new(admin, &self))
-            .to(Gated::new(reflection().build_v1()?, &self))
-            .to(Gated::new(reflection().build_v1alpha()?, &self))
-            .to(health)
-            .build())
+        Ok(Routes::of([
+            Route::to(Gated::new(filter, &self)),
+            Route::to(Gated::new(consent, &self)),
+            Route::to(Gated::new(admin, &self)),
+            Route::to(Gated::new(reflection().build_v1()?, &self)),
+            Route::to(Gated::new(reflection().build_v1alpha()?, &self)),
+            Route::to(health),
+        ]))
     }
 }

@@ -16,6 +16,8 @@ use tonic::{
     server::NamedService,
 };
 
+use super::status::refused;
+
 type Answering = BoxFuture<Response<Body>, Infallible>;
 
 /// Services by the names that the paths of their calls begin with. Cheap to
@@ -27,31 +29,28 @@ type Answering = BoxFuture<Response<Body>, Infallible>;
 #[derive(Clone)]
 pub struct Routes(Arc<[Route]>);
 
+impl Routes {
+    pub(super) fn of(routes: impl Into<Arc<[Route]>>) -> Self {
+        Self(routes.into())
+    }
+}
+
 /// The way to one service.
-struct Route {
+pub(super) struct Route {
     service: &'static str,
     answer: Box<dyn Fn(Request<Body>) -> Answering + Send + Sync>,
 }
 
-/// Collects the ways to services.
-#[derive(Default)]
-pub(super) struct RoutesBuilder(Vec<Route>);
-
-impl RoutesBuilder {
-    /// With the way to this service, which must be ready for a call at any time:
-    /// it is not asked.
-    pub fn to<S>(mut self, service: S) -> Self
+impl Route {
+    /// The way to this service, which must be ready for a call at any time: it
+    /// is not asked.
+    pub fn to<S>(service: S) -> Self
     where
         S: NamedService + Clone + Send + Sync + 'static,
         S: Service<Request<Body>, Error = Infallible, Future = Answering>,
     {
         let answer = Box::new(move |request| service.clone().call(request));
-        self.0.push(Route { service: S::NAME, answer });
-        self
-    }
-
-    pub fn build(self) -> Routes {
-        Routes(self.0.into())
+        Self { service: S::NAME, answer }
     }
 }
 
@@ -68,10 +67,7 @@ impl Service<Request<Body>> for Routes {
         let service = service(request.uri().path());
         match self.0.iter().find(|route| Some(route.service) == service) {
             Some(route) => (route.answer)(request),
-            None => {
-                let unknown = Status::unimplemented("there is no such service").into_http();
-                Box::pin(std::future::ready(Ok(unknown)))
-            }
+            None => refused(Status::unimplemented("there is no such service")),
         }
     }
 }
@@ -89,31 +85,13 @@ mod tests {
     use super::*;
 
     /// Answers with its name.
-    #[derive(Clone)]
-    struct Named<const FIRST: bool>;
-
-    impl<const FIRST: bool> NamedService for Named<FIRST> {
-        const NAME: &'static str = if FIRST { "a.First" } else { "a.First.Second" };
-    }
-
-    impl<const FIRST: bool> Service<Request<Body>> for Named<FIRST> {
-        type Response = Response<Body>;
-        type Error = Infallible;
-        type Future = Answering;
-
-        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn call(&mut self, _: Request<Body>) -> Answering {
-            let answer = Status::new(Code::Ok, Self::NAME).into_http();
-            Box::pin(std::future::ready(Ok(answer)))
-        }
+    fn named(service: &'static str) -> Route {
+        Route { service, answer: Box::new(move |_| refused(Status::new(Code::Ok, service))) }
     }
 
     #[tokio::test]
     async fn a_call_reaches_the_service_that_its_path_names() {
-        let routes = RoutesBuilder::default().to(Named::<true>).to(Named::<false>).build();
+        let routes = Routes::of([named("a.First"), named("a.First.Second")]);
         for (path, due) in [
             ("/a.First/Method", Some("a.First")),
             ("/a.First/", Some("a.First")),

@@ -3,7 +3,13 @@
 //! RESOURCE_EXHAUSTED and UNAVAILABLE with our ErrorInfo promise that nothing
 //! happened; transports make up bare codes, which promise nothing.
 
-use tonic::{Code, Status};
+use std::convert::Infallible;
+
+use tonic::{
+    Code, Status,
+    body::Body,
+    codegen::{BoxFuture, http::Response},
+};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::refusal::Refusal;
@@ -18,6 +24,11 @@ pub(super) const DOMAIN: &str = "sendgate";
 pub(super) fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
     let details = ErrorDetails::with_error_info(reason, DOMAIN, []);
     Status::with_error_details(code, message, details)
+}
+
+/// The answer to a call that reaches no handler.
+pub(super) fn refused(status: Status) -> BoxFuture<Response<Body>, Infallible> {
+    Box::pin(std::future::ready(Ok(status.into_http())))
 }
 
 /// RESOURCE_EXHAUSTED because others are being served: nothing happened, and the

@@ -80,8 +80,9 @@ where
             return Call::Refused { status: nobody };
         };
         let traffic = Arc::clone(&peer.traffic);
-        // Where tonic's `Request::remote_addr` looks. With the peer and what the gate adds
-        // these are as many extensions as the smallest table for them holds.
+        // Where tonic's `Request::remote_addr` looks. With the peer and what the
+        // gate adds these are as many extensions as the smallest table for them
+        // holds.
         let known = TcpConnectInfo { local_addr: None, remote_addr: Some(peer.address) };
         request.extensions_mut().insert(known);
         let received = Received::nothing(Arc::clone(&traffic));
