@@ -10,6 +10,8 @@ pub(super) fn all_digits(text: &[u8]) -> bool {
 }
 
 /// The value of ASCII digits, at most 16 of them.
+// Where the number of digits is known, inlining leaves of it what that number needs.
+#[inline(always)]
 pub(super) fn number_of(digits: &[u8]) -> Option<u64> {
     match (words_of(digits), digits.len()) {
         (Some((first, last)), size) => {
@@ -25,6 +27,7 @@ pub(super) fn number_of(digits: &[u8]) -> Option<u64> {
 }
 
 /// The first and the last eight bytes of a text of 8 to 16.
+#[inline(always)]
 fn words_of(text: &[u8]) -> Option<(u64, u64)> {
     if text.len() > 16 {
         return None;

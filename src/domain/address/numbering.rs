@@ -156,6 +156,7 @@ impl Plan {
 
     /// The E.164 number of ten national digits, if all numbers that share the first three are
     /// valid. It asks less than [`Plan::valid`], and asks it without a branch.
+    #[inline(always)]
     pub(super) fn valid_block(&self, national: &[u8; 10]) -> Option<u64> {
         let [first, second, third, further @ ..] = national;
         let state = step(step(step(self.valid, *first), *second), *third);
@@ -204,6 +205,7 @@ impl Plan {
         }
     }
 
+    #[inline(always)]
     fn number(&self, national: &[u8]) -> Option<u64> {
         let digits = u32::try_from(national.len()).ok()?;
         if !(MIN_DIGITS..=MAX_DIGITS).contains(&(digits + self.code_digits())) {
