@@ -72,7 +72,7 @@ pub struct Server {
     ticking: JoinSet<()>,
     /// Turns true when one of these or the transport has ended.
     ended: watch::Receiver<bool>,
-    transport: JoinHandle<Result<(), tonic::transport::Error>>,
+    transport: JoinHandle<()>,
     writer: Writer,
     health: Arc<Health>,
     drain: Duration,

@@ -166,7 +166,7 @@ pub(super) fn in_epoch(
 
 /// A revision of the view's epoch.
 pub(super) fn revision(view: &View, revision: u64) -> v1::Revision {
-    v1::Revision { epoch: view.epoch.to_string(), revision }
+    v1::Revision { epoch: String::from(&*view.epoch), revision }
 }
 
 impl Services {

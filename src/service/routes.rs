@@ -1,16 +1,13 @@
 //! Which service a call is for.
 
-use std::{
-    convert::Infallible,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{convert::Infallible, sync::Arc};
 
+use hyper::service::Service;
 use tonic::{
     Status,
     body::Body,
     codegen::{
-        BoxFuture, Service,
+        self, BoxFuture,
         http::{Request, Response},
     },
     server::NamedService,
@@ -21,7 +18,7 @@ use super::status::refused;
 type Answering = BoxFuture<Response<Body>, Infallible>;
 
 /// Services by the names that the paths of their calls begin with. Cheap to
-/// clone, which happens with each call.
+/// clone, which happens with each connection.
 ///
 /// tonic's own routes are those of a web framework: its patterns, their
 /// parameters and its bodies around ours cost a short call several thousand
@@ -47,7 +44,7 @@ impl Route {
     pub fn to<S>(service: S) -> Self
     where
         S: NamedService + Clone + Send + Sync + 'static,
-        S: Service<Request<Body>, Error = Infallible, Future = Answering>,
+        S: codegen::Service<Request<Body>, Error = Infallible, Future = Answering>,
     {
         let answer = Box::new(move |request| service.clone().call(request));
         Self { service: S::NAME, answer }
@@ -59,11 +56,7 @@ impl Service<Request<Body>> for Routes {
     type Error = Infallible;
     type Future = Answering;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Answering {
+    fn call(&self, request: Request<Body>) -> Answering {
         let service = service(request.uri().path());
         match self.0.iter().find(|route| Some(route.service) == service) {
             Some(route) => (route.answer)(request),
@@ -105,7 +98,7 @@ mod tests {
             ("*", None),
         ] {
             let request = Request::builder().uri(path).body(Body::empty()).unwrap();
-            let answer = routes.clone().call(request).await.unwrap();
+            let answer = routes.call(request).await.unwrap();
             let status = Status::from_header_map(answer.headers()).unwrap();
             match due {
                 Some(name) => assert_eq!((status.code(), status.message()), (Code::Ok, name)),

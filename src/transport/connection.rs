@@ -17,7 +17,6 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 use tokio_rustls::server::TlsStream;
-use tonic::transport::server::Connected;
 
 use super::{places::Place, traffic::Traffic};
 use crate::caps;
@@ -28,12 +27,11 @@ const PREFACE: usize = 24;
 /// How often unread answers are looked at, as a share of the time they have.
 const LOOKS: u32 = 4;
 
-/// Who is at the other end; stands in the extensions of each request for
-/// `pace`.
+/// Who is at the other end.
 #[derive(Clone)]
-pub struct Peer {
-    pub(super) address: SocketAddr,
-    pub(super) traffic: Arc<Traffic>,
+pub(super) struct Peer {
+    pub address: SocketAddr,
+    pub traffic: Arc<Traffic>,
 }
 
 /// What carries the bytes.
@@ -53,7 +51,7 @@ impl Carrier {
 }
 
 /// A connection that may be served.
-pub struct Connection {
+pub(super) struct Connection {
     carrier: Carrier,
     peer: Peer,
     /// Bytes of the preface that have not come.
@@ -68,7 +66,7 @@ pub struct Connection {
 
 impl Connection {
     /// A connection whose peer must begin to speak HTTP/2 by `begin`.
-    pub(super) fn new(
+    pub fn new(
         carrier: Carrier,
         address: SocketAddr,
         place: Place,
@@ -85,6 +83,10 @@ impl Connection {
             is_lingering: false,
             _place: place,
         }
+    }
+
+    pub fn peer(&self) -> Peer {
+        self.peer.clone()
     }
 
     /// What the carrier says; an error in the place of waiting once the peer has
@@ -144,14 +146,6 @@ impl Connection {
                 return Poll::Ready(());
             }
         }
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
     }
 }
 

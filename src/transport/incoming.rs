@@ -10,7 +10,6 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 use tokio_rustls::TlsAcceptor;
-use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
     connection::{Carrier, Connection},
@@ -24,16 +23,13 @@ use crate::caps::{self, Limits};
 /// Connections that wait for the HTTP/2 side to take them: it is quick.
 const READY: usize = 64;
 
-/// Connections that are ready to be served.
-pub(super) type Incoming = ReceiverStream<io::Result<Connection>>;
-
-/// Accepts connections until the stream that it returns is dropped.
+/// Accepts connections, until the receiver of those that may be served is dropped.
 pub(super) fn accept(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
     limits: Limits,
     connections: Arc<Connections>,
-) -> Incoming {
+) -> mpsc::Receiver<Connection> {
     let (ready, incoming) = mpsc::channel(READY);
     let acceptor = Acceptor {
         listener,
@@ -45,7 +41,7 @@ pub(super) fn accept(
         refused: Refused::default(),
     };
     tokio::spawn(acceptor.run());
-    ReceiverStream::new(incoming)
+    incoming
 }
 
 struct Acceptor {
@@ -53,7 +49,7 @@ struct Acceptor {
     tls: Option<Arc<Tls>>,
     connections: Arc<Connections>,
     limits: Limits,
-    ready: mpsc::Sender<io::Result<Connection>>,
+    ready: mpsc::Sender<Connection>,
     /// Connections on their way to be served; they end with the listener.
     greeting: JoinSet<Result<(), Refusal>>,
     refused: Refused,
@@ -127,7 +123,7 @@ impl Acceptor {
                 }
             };
             // An error means that the server is stopping.
-            drop(ready.send(Ok(connection(carrier, place))).await);
+            drop(ready.send(connection(carrier, place)).await);
             Ok(())
         });
         Ok(())

@@ -6,15 +6,17 @@
 //! ended here.
 
 use std::{
+    convert::Infallible,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::Either;
+use hyper::{body::Incoming, service::Service};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::{
@@ -24,82 +26,62 @@ use tonic::{
     transport::server::TcpConnectInfo,
 };
 use tonic_types::{ErrorDetails, StatusExt};
-use tower::{Layer, Service};
 
 use super::{
     connection::Peer,
+    expiry::Expiry,
     framing::Framing,
     traffic::{Received, Traffic},
 };
 use crate::caps::Limits;
 
-/// Puts the limits around a service.
-#[derive(Clone)]
-pub(super) struct PaceLayer {
+/// Services within the limits, as one connection calls them.
+pub(super) struct Paced<S> {
+    services: S,
+    peer: Peer,
     idle: Duration,
     age: Duration,
 }
 
-impl PaceLayer {
-    pub fn new(limits: &Limits) -> Self {
-        Self { idle: limits.stream_idle, age: limits.stream_age }
+impl<S> Paced<S> {
+    /// `services` for this peer.
+    pub fn new(services: S, peer: Peer, limits: &Limits) -> Self {
+        Self { services, peer, idle: limits.stream_idle, age: limits.stream_age }
     }
 }
 
-impl<S> Layer<S> for PaceLayer {
-    type Service = Paced<S>;
-
-    fn layer(&self, service: S) -> Paced<S> {
-        Paced { service, pace: self.clone() }
-    }
-}
-
-/// A service within the limits.
-#[derive(Clone)]
-pub(super) struct Paced<S> {
-    service: S,
-    pace: PaceLayer,
-}
-
-impl<S> Service<Request<Body>> for Paced<S>
+impl<S> Service<Request<Incoming>> for Paced<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>>,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
     type Response = Response<Answer>;
-    type Error = S::Error;
+    type Error = Infallible;
     type Future = Call<S::Future>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.service.poll_ready(context)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        // Nothing but our listener brings connections, and it names their peers.
-        let Some(peer) = request.extensions().get::<Peer>() else {
-            let nobody = end(Code::Internal, "NO_PEER", "the connection has no peer");
-            return Call::Refused { status: nobody };
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let expiry = match Expiry::of(request.headers(), self.age) {
+            Ok(expiry) => expiry,
+            Err(status) => return Call::Refused { status },
         };
-        let traffic = Arc::clone(&peer.traffic);
-        // Where tonic's `Request::remote_addr` looks. With the peer and what the
-        // gate adds these are as many extensions as the smallest table for them
-        // holds.
-        let known = TcpConnectInfo { local_addr: None, remote_addr: Some(peer.address) };
+        let Peer { address, traffic } = &self.peer;
+        // Where tonic's `Request::remote_addr` looks.
+        let known = TcpConnectInfo { local_addr: None, remote_addr: Some(*address) };
         request.extensions_mut().insert(known);
-        let received = Received::nothing(Arc::clone(&traffic));
-        let (idle, too_old) = (self.pace.idle, Instant::now() + self.pace.age);
-        let answering = self.service.call(request.map(|body| {
+        let received = Received::nothing(Arc::clone(traffic));
+        let answering = self.services.call(request.map(|body| {
             Body::new(Asking {
                 body,
                 framing: Framing::default(),
                 received,
-                idle,
-                too_old,
+                idle: self.idle,
+                expiry,
                 waiting: None,
                 timer: Timer::default(),
                 ended: false,
             })
         }));
-        Call::Answering { answering, traffic, too_old }
+        let (traffic, timer) = (Arc::clone(traffic), Timer::default());
+        Call::Answering { answering, traffic, expiry, timer }
     }
 }
 
@@ -108,47 +90,49 @@ pin_project! {
     #[project = CallStage]
     pub(super) enum Call<F> {
         Refused { status: Status },
-        Answering { #[pin] answering: F, traffic: Arc<Traffic>, too_old: Instant },
+        Answering { #[pin] answering: F, traffic: Arc<Traffic>, expiry: Expiry, timer: Timer },
     }
 }
 
-impl<F, E> Future for Call<F>
+impl<F> Future for Call<F>
 where
-    F: Future<Output = Result<Response<Body>, E>>,
+    F: Future<Output = Result<Response<Body>, Infallible>>,
 {
-    type Output = Result<Response<Answer>, E>;
+    type Output = Result<Response<Answer>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let (answering, traffic, too_old) = match self.project() {
-            CallStage::Refused { status } => {
-                return Poll::Ready(Ok(status.clone().into_http().map(Either::Left)));
+        let refused = |status: Status| Poll::Ready(Ok(status.into_http().map(Either::Left)));
+        let (answering, traffic, expiry, timer) = match self.project() {
+            CallStage::Refused { status } => return refused(status.clone()),
+            CallStage::Answering { answering, traffic, expiry, timer } => {
+                (answering, traffic, *expiry, timer)
             }
-            CallStage::Answering { answering, traffic, too_old } => (answering, traffic, *too_old),
         };
-        let response = ready!(answering.poll(context))?;
-        let traffic = Arc::clone(traffic);
-        Poll::Ready(Ok(response.map(|body| {
-            let (timer, ended) = (Timer::default(), false);
-            Either::Right(Answering { body, traffic, too_old, timer, ended })
-        })))
+        let response = match answering.poll(context)? {
+            Poll::Ready(response) => response,
+            // Who has given up is not served any further.
+            Poll::Pending if expiry.is_deadline && timer.has_passed(expiry.at, context) => {
+                return refused(expiry.status());
+            }
+            Poll::Pending => return Poll::Pending,
+        };
+        let (traffic, timer) = (Arc::clone(traffic), std::mem::take(timer));
+        Poll::Ready(Ok(response
+            .map(|body| Either::Right(Answering { body, traffic, expiry, timer, ended: false }))))
     }
 }
 
 /// A refusal, or an answer within the limits.
 type Answer = Either<Body, Answering>;
 
-/// How a stream ends that went over a limit.
-fn end(code: Code, reason: &str, message: &str) -> Status {
+/// How a call ends that is not within the limits.
+pub(super) fn end(code: Code, reason: &str, message: &str) -> Status {
     Status::with_error_details(code, message, ErrorDetails::with_error_info(reason, "sendgate", []))
-}
-
-fn too_old() -> Status {
-    end(Code::Aborted, "STREAM_AGE", "the stream has been open for too long; go on in a new one")
 }
 
 /// A timer that costs nothing until somebody waits for it.
 #[derive(Default)]
-struct Timer(Option<Pin<Box<Sleep>>>);
+pub(super) struct Timer(Option<Pin<Box<Sleep>>>);
 
 impl Timer {
     /// Whether `deadline` has passed; wakes the task if it has not. Deadlines
@@ -167,11 +151,11 @@ impl Timer {
 
 /// The body of a request.
 struct Asking {
-    body: Body,
+    body: Incoming,
     framing: Framing,
     received: Received,
     idle: Duration,
-    too_old: Instant,
+    expiry: Expiry,
     /// Since when the handler waits for the next whole message.
     waiting: Option<Instant>,
     timer: Timer,
@@ -214,15 +198,18 @@ impl http_body::Body for Asking {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(last) => Poll::Ready(last),
+            Poll::Ready(Some(Err(broken))) => {
+                Poll::Ready(Some(Err(Status::from_error(broken.into()))))
+            }
+            Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => {
                 let waiting = *this.waiting.get_or_insert_with(Instant::now);
-                let deadline = this.too_old.min(waiting + this.idle);
+                let deadline = this.expiry.at.min(waiting + this.idle);
                 if !this.timer.has_passed(deadline, context) {
                     return Poll::Pending;
                 }
-                this.fail(if deadline == this.too_old {
-                    too_old()
+                this.fail(if deadline == this.expiry.at {
+                    this.expiry.status()
                 } else {
                     end(
                         Code::Aborted,
@@ -247,7 +234,7 @@ impl http_body::Body for Asking {
 pub(super) struct Answering {
     body: Body,
     traffic: Arc<Traffic>,
-    too_old: Instant,
+    expiry: Expiry,
     timer: Timer,
     ended: bool,
 }
@@ -272,10 +259,10 @@ impl http_body::Body for Answering {
             Poll::Ready(Some(Ok(frame))) => {
                 Poll::Ready(Some(Ok(frame.map_data(|data| this.traffic.track(data)))))
             }
-            Poll::Pending if this.timer.has_passed(this.too_old, context) => {
+            Poll::Pending if this.timer.has_passed(this.expiry.at, context) => {
                 this.ended = true;
                 let mut trailers = HeaderMap::new();
-                let written = too_old().add_header(&mut trailers);
+                let written = this.expiry.status().add_header(&mut trailers);
                 Poll::Ready(Some(written.map(|()| Frame::trailers(trailers))))
             }
             other => other,

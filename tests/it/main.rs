@@ -15,6 +15,7 @@ mod bad_events;
 mod bad_input;
 mod batches;
 mod callers;
+mod calls;
 mod certificates;
 mod cli;
 mod cli_suppress;
