@@ -37,6 +37,7 @@ pub mod recipients;
 pub mod seen;
 pub mod view;
 
+pub(crate) use plane_probe::ask_for;
 pub use plane_sum::Checked;
 
 #[cfg(test)]

@@ -6,7 +6,9 @@ use super::page::Page;
 use super::page_edit::Scratch;
 use super::plane::Plane;
 use super::plane_buckets::Memory;
-use super::plane_leaf::{Branch, LEAF_MAX, Leaf, Root, hash, step};
+use super::plane_leaf::{
+    Branch, LEAF_MAX, Leaf, MANY_LEAVES, Root, SMALL_LEAF_MAX, hash, leaf_max, step,
+};
 use super::prefetch::prefetch;
 
 /// Changes sorted and applied together. More would find more changes per leaf, where pages hold
@@ -72,7 +74,7 @@ impl Plane {
             let seed = editor.seed;
             chunk.extend(pages.by_ref().take(CHUNK).map(|page| (hash(page.index(), seed), page)));
             chunk.sort_unstable_by_key(|&(hash, _)| hash);
-            editor.reserve(&chunk, |&(hash, _)| hash);
+            editor.reserve(&chunk, |(hash, page)| (*hash, page.index()));
             for (hash, page) in chunk.drain(..) {
                 editor.len = editor.len.wrapping_add(page.len() as u64);
                 let sum = page.sum();
@@ -125,7 +127,8 @@ impl Editor {
             start = end;
         }
         groups.sort_unstable_by_key(|group| group.0);
-        self.reserve(&groups, |group| group.0);
+        let index = |start: u32| changes.get(start as usize).map_or(0, |(id, _)| id >> 16);
+        self.reserve(&groups, |&(hash, start, _)| (hash, index(start)));
         for (at, &(hash, start, end)) in groups.iter().enumerate() {
             // In the order of the table the changes themselves lie anywhere in the chunk.
             if let Some(&(_, start, _)) = groups.get(at + AHEAD) {
@@ -138,20 +141,28 @@ impl Editor {
         self.groups = groups;
     }
 
-    /// Splits branches in which many new pages may be coming, given in the order of their hashes:
-    /// filled one after the other, the first leaves would be full while the rest are still empty,
-    /// and nothing could tell that from a hash gone wrong (see [`Editor::add`]).
-    fn reserve<T>(&mut self, coming: &[T], hash_of: impl Fn(&T) -> u64) {
+    /// Splits branches in which many new pages are coming, given by their hashes and indices in the
+    /// order of the hashes: filled one after the other, the first leaves would be full while the
+    /// rest are still empty, and nothing could tell that from a hash gone wrong (see
+    /// [`Editor::add`]).
+    fn reserve<T>(&mut self, coming: &[T], place: impl Fn(&T) -> (u64, u64)) {
         let parts = self.root.len();
-        for group in coming.chunk_by(|a, b| step(hash_of(a), parts).0 == step(hash_of(b), parts).0)
-        {
-            let Some((at, _)) = group.first().map(|first| step(hash_of(first), parts)) else {
-                return;
-            };
+        let part = |page: &T| step(place(page).0, parts).0;
+        for group in coming.chunk_by(|a, b| part(a) == part(b)) {
+            let Some(at) = group.first().map(part) else { return };
             let Some(branch) = self.root.get(at) else { return };
-            if group.len() > MANY * branch.len() {
-                let pages = held(branch) + group.len();
-                let leaves = (pages / (LEAF_MAX * 3 / 4)).next_power_of_two();
+            if group.len() <= MANY * branch.len() {
+                continue;
+            }
+            // Which are there already is looked up only where it makes a difference.
+            let held = held(branch);
+            if leaves_for(held + group.len(), parts) > branch.len() {
+                let is_new = |page: &&T| {
+                    let (hash, index) = place(page);
+                    let (at, fraction) = step(step(hash, parts).1, branch.len());
+                    branch.get(at).is_none_or(|leaf| leaf.find(fraction, index).is_none())
+                };
+                let leaves = leaves_for(held + group.iter().filter(is_new).count(), parts);
                 if leaves > branch.len() {
                     self.split(at, leaves);
                 }
@@ -192,10 +203,11 @@ impl Editor {
         let Some((leaf, _, path)) = leaf_mut(&mut self.root, self.seed, hash) else { return };
         leaf.insert(page, |page| path.fraction(page));
         leaf.add_to_sum(sum);
-        if leaf.is_crowded() {
+        let leaves = path.parts * path.leaves;
+        if leaf.is_crowded(leaves) {
             let (at, _) = step(hash, self.root.len());
             let Some(branch) = self.root.get(at) else { return };
-            if held(branch) > branch.len() * LEAF_MAX / 2 {
+            if held(branch) > branch.len() * leaf_max(leaves) / 2 {
                 self.split(at, 2 * branch.len());
                 self.lengthen();
             }
@@ -240,6 +252,13 @@ impl Editor {
             self.root = halves.collect();
         }
     }
+}
+
+/// The leaves that a branch of so many pages should have, one of so many parts: three quarters
+/// full at most.
+fn leaves_for(pages: usize, parts: usize) -> usize {
+    let of = |most: usize| pages.div_ceil(most * 3 / 4).next_power_of_two();
+    of(LEAF_MAX).max(of(SMALL_LEAF_MAX).min(MANY_LEAVES / parts))
 }
 
 /// The pages of a branch.

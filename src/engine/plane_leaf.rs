@@ -25,8 +25,21 @@ use super::page::Page;
 use super::plane_buckets::{Bucket, Buckets, HUGE_LEN, Memory, SLOTS};
 use super::prefetch::prefetch;
 
-/// A leaf with more pages than this is split, together with its branch. A commit copies one leaf
-/// for each page it changes, and raises the count of every page in it.
+/// How many pages a leaf of a plane with so many leaves may have; with more it is split, together
+/// with its branch.
+///
+/// A commit copies one leaf for each page it changes, and raises the count of every page in it. So
+/// leaves are small until there are many of them: then copies of branches, which grow with the
+/// number of leaves, would cost what smaller leaves save.
+pub(super) const fn leaf_max(leaves: usize) -> usize {
+    if leaves < MANY_LEAVES { SMALL_LEAF_MAX } else { LEAF_MAX }
+}
+
+/// Leaves from which on they may grow, see [`leaf_max`]. Tests reach both sizes with small planes.
+pub(super) const MANY_LEAVES: usize = if cfg!(test) { 4 } else { 256 };
+/// Most pages of a leaf among few.
+pub(super) const SMALL_LEAF_MAX: usize = 64;
+/// Most pages of a leaf among many.
 pub(super) const LEAF_MAX: usize = 256;
 
 /// The same in huge pages, where arrays are of one length: split before [`full`] would send the
@@ -92,11 +105,12 @@ impl Leaf {
         self.pages
     }
 
-    /// Whether the leaf should be split, with its branch: before it is full.
-    pub(super) fn is_crowded(&self) -> bool {
+    /// Whether the leaf, one of so many in its plane, should be split, with its branch: before it
+    /// is full.
+    pub(super) fn is_crowded(&self, leaves: usize) -> bool {
         self.pages
             > match self.memory() {
-                Memory::Ordinary => LEAF_MAX,
+                Memory::Ordinary => leaf_max(leaves),
                 Memory::Huge => HUGE_LEAF_MAX,
             }
     }

@@ -280,7 +280,7 @@ struct Latest<'a> {
 }
 
 /// Asks for what one ID needs in several planes, so that its look-ups there wait together.
-pub(super) fn ask_for<'a>(id: u64, planes: impl Iterator<Item = &'a Plane> + Clone) {
+pub(crate) fn ask_for<'a>(id: u64, planes: impl Iterator<Item = &'a Plane> + Clone) {
     planes.clone().for_each(|plane| plane.ask_for_bucket(id));
     planes.for_each(|plane| plane.ask_for_page(Portable, id));
 }

@@ -15,6 +15,7 @@ use crate::{
         time::Now,
     },
     engine::{
+        ask_for,
         plane::Plane,
         view::{Planes, View},
     },
@@ -91,14 +92,18 @@ impl Edits {
         // Erased, as far as any plane is concerned: filters find such contacts
         // by their marks (R11).
         let is_unknown = known.brand.is_empty() && known.all_brands.is_empty();
-        for position in policy.scopes_of(brand) {
-            let Some(rules) = policy.scopes().get(position) else { continue };
-            if !reach.iter().any(|reach| reach.covers(&rules.scope))
-                || !policy.kinds(rules.scope.channel).contains(&contact.kind)
-            {
-                continue;
-            }
-            let Some(kind_planes) = planes.of(position, contact.kind) else { continue };
+        let reached = policy.scopes_of(brand).filter_map(|position| {
+            let rules = policy.scopes().get(position)?;
+            let is_reached = reach.iter().any(|reach| reach.covers(&rules.scope))
+                && policy.kinds(rules.scope.channel).contains(&contact.kind);
+            let kind_planes = planes.of(position, contact.kind).filter(|_| is_reached)?;
+            Some((position, rules, kind_planes))
+        });
+        let reached: Vec<_> = reached.collect();
+        // One by one, dozens of scopes would wait for as many planes.
+        let found: Vec<_> = reached.iter().flat_map(|(.., planes)| planes.roles()).collect();
+        ask_for(contact.id, found.iter().map(|(_, plane)| *plane));
+        for (position, rules, kind_planes) in reached {
             let decided = (!is_unknown).then(|| decide(known, rules, now).reason);
             let belongs = |role| {
                 decided.is_some_and(|reason| match role {

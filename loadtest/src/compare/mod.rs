@@ -101,7 +101,7 @@ async fn compare(args: &Args) -> Result<Document, Failure> {
     };
     let mut findings = Findings::new(&args.only);
     targets::engine::run(&context, &mut findings)?;
-    let of_phones = ["P3", "P5", "P6", "P7", "P8", "P9", "P10"];
+    let of_phones = ["P3", "P5", "P6", "P7", "P8"];
     if context.wants(&of_phones) {
         let server = stores::serve(&context.cache, Holding::Phones, &context.population).await?;
         if context.wants(&["P3", "P5", "P7"]) {
@@ -113,9 +113,12 @@ async fn compare(args: &Args) -> Result<Document, Failure> {
         if context.wants(&["P8"]) {
             targets::checks::run(&context, &server, &mut findings).await?;
         }
-        if context.wants(&["P9", "P10"]) {
-            targets::withdrawals::run(&context, &server, &mut findings).await?;
-        }
+        server.stop()?;
+    }
+    if context.wants(&["P9", "P10"]) {
+        let phones = stores::serve_copy(&context.cache, Holding::Phones, &context.population);
+        let (_folder, server) = phones.await?;
+        targets::withdrawals::run(&context, &server, &mut findings).await?;
         server.stop()?;
     }
     if context.wants(&["P4", "P13"]) {

@@ -16,6 +16,7 @@ use sendgate::{
         RecipientType, Scope, StatedTime, Suppression, import_item,
     },
 };
+use tempfile::TempDir;
 
 use super::{
     cores,
@@ -136,6 +137,30 @@ pub async fn serve(
     Ok(server)
 }
 
+/// Serves a copy of a cached store, which is gone with the folder: for what
+/// changes it. A withdrawal changes most the first time, so that a run on what
+/// others left behind would have less to do.
+pub async fn serve_copy(
+    cache: &Path,
+    holding: Holding,
+    population: &Population,
+) -> Result<(TempDir, Server), Failure> {
+    serve(cache, holding, population).await?.stop()?;
+    let copy = scratch(cache)?;
+    for entry in fs::read_dir(folder(cache, holding, population))? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), copy.path().join(entry.file_name()));
+        // RocksDB never changes a table: it writes another one.
+        if from.extension().is_some_and(|extension| extension == "sst") {
+            fs::hard_link(from, to)?;
+        } else {
+            fs::copy(from, to)?;
+        }
+    }
+    let server = start(copy.path()).await?;
+    Ok((copy, server))
+}
+
 /// Refuses a store that a process has open: it cannot be served a second time,
 /// and must not be removed.
 fn refuse_open(folder: &Path) -> Result<(), Failure> {
@@ -184,7 +209,7 @@ pub async fn start(folder: &Path) -> Result<Server, Failure> {
 }
 
 /// A new folder for a store that is not kept, on the same disk as the others.
-pub fn scratch(cache: &Path) -> Result<tempfile::TempDir, Failure> {
+pub fn scratch(cache: &Path) -> Result<TempDir, Failure> {
     Ok(tempfile::Builder::new().prefix(SCRATCH).tempdir_in(cache)?)
 }
 
