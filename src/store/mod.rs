@@ -13,6 +13,7 @@ mod error;
 mod event_row;
 mod head;
 mod keys;
+mod log_records;
 mod open;
 mod options;
 mod payload;

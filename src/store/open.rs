@@ -7,6 +7,7 @@ use rocksdb::{ColumnFamily, DB, FlushOptions, IteratorMode, Options, WriteBatch,
 use super::{
     Checkpoint, Epoch, EventRow, Head, HeadKeeper, Restored, StoreError, Tip, backup, head,
     keys::{self, family, meta},
+    log_records,
     options::{database_options, families},
 };
 use crate::{domain::secret::Secret, metrics::Histogram};
@@ -335,6 +336,9 @@ fn check_head(
 }
 
 fn open_database(folder: &Path, create: bool) -> Result<DB, StoreError> {
+    if !create {
+        log_records::check(folder)?;
+    }
     let opened = DB::open_cf_descriptors(&database_options(create)?, folder, families()?);
     opened.map_err(|error| {
         if error.to_string().contains("While lock file") {
@@ -347,6 +351,7 @@ fn open_database(folder: &Path, create: bool) -> Result<DB, StoreError> {
 
 /// Opens a database to look at it: nothing in its folder changes.
 pub(super) fn open_to_read(folder: &Path) -> Result<DB, StoreError> {
+    log_records::check(folder)?;
     let options = database_options(false)?;
     Ok(DB::open_cf_descriptors_read_only(&options, folder, families()?, false)?)
 }

@@ -110,7 +110,9 @@ async fn garbage_behind_the_last_commit_loses_nothing() {
     // What a power cut leaves behind the last sync: zeros, a part of a record,
     // or what lay there before.
     let mut opened = 0;
-    for tail in [vec![0; 3], vec![0; 700], vec![0xff; 5], vec![0xff; 700], whole[..300].to_vec()] {
+    let zeros = [vec![0; 3], vec![0; 700]];
+    let others = [vec![0xff; 5], vec![0xff; 700], vec![5; 700], whole[..300].to_vec()];
+    for tail in zeros.into_iter().chain(others) {
         let folder = copy(known.path());
         fs::write(log(folder.path()), [whole.clone(), tail].concat()).unwrap();
         if let Ok(books) = open(folder.path()) {
