@@ -150,8 +150,7 @@ pub const STREAMS: u32 = 256;
 /// Streams that were reset before a task took them up, after which the
 /// connection is closed (rapid reset).
 pub const PENDING_RESETS: usize = 20;
-/// Streams reset by our own protocol errors before the connection is closed;
-/// hyper's safe default, which tonic would otherwise remove.
+/// Streams reset by our own protocol errors before the connection is closed.
 pub const ERROR_RESETS: usize = 1_024;
 /// Bytes of a request's headers.
 pub const HEADER_BYTES: u32 = 16 << 10;

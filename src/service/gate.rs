@@ -65,11 +65,11 @@ impl<S> Gated<S> {
         request: &http::Request<Body>,
         method: &Method,
         peer: Option<SocketAddr>,
-    ) -> Result<Arc<Credential>, Status> {
+    ) -> Result<Arc<Credential>, Box<(Denial, Code, String)>> {
         let denied = |token: Option<&Credential>, code, reason, message: String| {
             let token = token.map(|credential| credential.grant().name.clone());
-            let method = method.path;
-            deny(&self.audit, Denial { method, reason, token, peer, brand: None }, code, message)
+            let denial = Denial { method: method.path, reason, token, peer, brand: None };
+            Box::new((denial, code, message))
         };
         let credential = self.tokens.authenticate(shown(request)).map_err(|stranger| {
             let (reason, message) = match stranger {
@@ -135,7 +135,13 @@ where
                 request.extensions_mut().insert(let_in);
                 self.service.call(request)
             }
-            Err(status) => refused(status),
+            Err(refusal) => {
+                let (denial, code, message) = *refusal;
+                let audit = Arc::clone(&self.audit);
+                // Not before the call has a task of its own: a disk that stalls
+                // must not hold up everybody else on its connection (F8).
+                Box::pin(async move { Ok(deny(&audit, denial, code, message).into_http()) })
+            }
         };
         traced(call, answering)
     }

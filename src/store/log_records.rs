@@ -34,7 +34,12 @@ pub(super) fn check(folder: &Path) -> Result<(), StoreError> {
         move |error| StoreError::Folder(path, error)
     };
     for path in logs(folder).map_err(failed(folder))? {
-        let damaged = File::open(&path).and_then(first_of_a_reused_log).map_err(failed(&path))?;
+        let log = match File::open(&path) {
+            // A process that has the store open puts new logs in the place of old ones.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            log => log.map_err(failed(&path))?,
+        };
+        let damaged = first_of_a_reused_log(log).map_err(failed(&path))?;
         if let Some(at) = damaged {
             return Err(StoreError::refused(format!(
                 "{} is damaged at byte {at}: a record of a kind that is never written here",
@@ -51,13 +56,16 @@ fn logs(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut logs = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "log") {
+        let number = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".log"));
+        // Whatever else is called a log there is not RocksDB's.
+        if number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit())) {
             logs.push(path);
         }
     }
-    let manifest = fs::read_to_string(folder.join("CURRENT")).unwrap_or_default();
-    let manifest = folder.join(manifest.trim_end());
-    logs.extend(manifest.is_file().then_some(manifest));
+    let current = fs::read_to_string(folder.join("CURRENT")).unwrap_or_default();
+    // RocksDB reads past a slash in front.
+    logs.push(folder.join(current.trim_end().trim_start_matches('/')));
+    logs.retain(|log| log.is_file());
     Ok(logs)
 }
 
@@ -78,7 +86,11 @@ fn first_of_a_reused_log(mut log: File) -> io::Result<Option<u64>> {
             }
             at += HEADER + length;
         }
-        before += block.len() as u64;
+        if block.len() < BLOCK {
+            // The end of the log, though somebody may be adding to it.
+            break;
+        }
+        before += BLOCK as u64;
         block.clear();
     }
     Ok(None)

@@ -15,14 +15,14 @@ static HEADER: HeaderName = HeaderName::from_static("grpc-timeout");
 /// The digits that gRPC allows in it.
 const DIGITS: usize = 8;
 
-/// The end of a call, and who has set it.
+/// The ends of a call.
 #[derive(Clone, Copy)]
 pub(super) struct Expiry {
-    /// When it comes.
+    /// When its messages may stream no longer. Its age alone ends no call whose
+    /// answer has not begun, because some acts are long.
     pub at: Instant,
-    /// It is the caller's deadline, which ends any call; an age ends only
-    /// messages that stream, because some acts are long.
-    pub is_deadline: bool,
+    /// When its caller will have given up, which ends any call.
+    pub deadline: Option<Instant>,
 }
 
 impl Expiry {
@@ -33,24 +33,30 @@ impl Expiry {
     pub fn of(headers: &HeaderMap, age: Duration) -> Result<Self, Status> {
         let now = Instant::now();
         let Some(timeout) = headers.get(&HEADER) else {
-            return Ok(Self { at: now + age, is_deadline: false });
+            return Ok(Self { at: now + age, deadline: None });
         };
         let timeout = timeout.to_str().ok().and_then(read).ok_or_else(|| {
             let what = "grpc-timeout: write up to eight digits and one of H, M, S, m, u and n";
             end(Code::InvalidArgument, "TIMEOUT_UNREADABLE", what)
         })?;
-        Ok(Self { at: now + timeout.min(age), is_deadline: timeout < age })
+        // No clock goes further than a longest timeout.
+        Ok(Self { at: now + timeout.min(age), deadline: now.checked_add(timeout) })
     }
 
-    /// How the call ends then.
+    /// How a stream ends at `at`.
     pub fn status(self) -> Status {
-        if self.is_deadline {
-            end(Code::DeadlineExceeded, "DEADLINE", "the time that the caller gave it is over")
+        if self.deadline == Some(self.at) {
+            late()
         } else {
             let what = "the stream has been open for too long; go on in a new one";
             end(Code::Aborted, "STREAM_AGE", what)
         }
     }
+}
+
+/// How a call ends at its deadline.
+pub(super) fn late() -> Status {
+    end(Code::DeadlineExceeded, "DEADLINE", "the time that the caller gave it is over")
 }
 
 /// Reads a time as gRPC writes it: digits, and their unit.
@@ -116,6 +122,9 @@ mod tests {
         let sooner = (Duration::from_secs(59), Code::DeadlineExceeded);
         assert_eq!(after(of("59S").unwrap()), sooner);
         assert_eq!(after(of("99999999H").unwrap()), (age, Code::Aborted));
+        let later = Instant::now() + Duration::from_secs(61);
+        assert_eq!(of("61S").unwrap().deadline, Some(later));
+        assert_eq!((after(of("61S").unwrap()), none.deadline), ((age, Code::Aborted), None));
         assert_eq!(of("soon").err().unwrap().code(), Code::InvalidArgument);
     }
 }

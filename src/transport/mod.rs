@@ -75,8 +75,9 @@ pub async fn serve<S>(
             () = &mut stop => break,
             connection = incoming.recv() => connection,
         };
-        // Its end is the listener's, which ends only with this.
-        let Some(connection) = connection else { break };
+        // The listener is over before its time. Nobody waits for streams now: the
+        // server ends with it (A10).
+        let Some(connection) = connection else { return };
         let services = Paced::new(services.clone(), connection.peer(), &limits);
         let serving = open.watch(http.serve_connection(TokioIo::new(connection), services));
         tokio::spawn(async move {

@@ -29,7 +29,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use super::{
     connection::Peer,
-    expiry::Expiry,
+    expiry::{Expiry, late},
     framing::Framing,
     traffic::{Received, Traffic},
 };
@@ -111,12 +111,15 @@ where
         let response = match answering.poll(context)? {
             Poll::Ready(response) => response,
             // Who has given up is not served any further.
-            Poll::Pending if expiry.is_deadline && timer.has_passed(expiry.at, context) => {
-                return refused(expiry.status());
+            Poll::Pending
+                if expiry.deadline.is_some_and(|deadline| timer.has_passed(deadline, context)) =>
+            {
+                return refused(late());
             }
             Poll::Pending => return Poll::Pending,
         };
-        let (traffic, timer) = (Arc::clone(traffic), std::mem::take(timer));
+        // A timer only ever becomes later: one set to a deadline behind the age is no use.
+        let (traffic, timer) = (Arc::clone(traffic), Timer::default());
         Poll::Ready(Ok(response
             .map(|body| Either::Right(Answering { body, traffic, expiry, timer, ended: false }))))
     }
@@ -127,6 +130,7 @@ type Answer = Either<Body, Answering>;
 
 /// How a call ends that is not within the limits.
 pub(super) fn end(code: Code, reason: &str, message: &str) -> Status {
+    tracing::debug!(reason, message, "a call ends outside its limits");
     Status::with_error_details(code, message, ErrorDetails::with_error_info(reason, "sendgate", []))
 }
 
@@ -252,13 +256,16 @@ impl http_body::Body for Answering {
             return Poll::Ready(None);
         }
         // The connection ends itself if its answers stay unread.
-        if this.traffic.must_wait(context) {
-            return Poll::Pending;
-        }
-        match Pin::new(&mut this.body).poll_frame(context) {
+        let polled = if this.traffic.must_wait(context) {
+            Poll::Pending
+        } else {
+            Pin::new(&mut this.body).poll_frame(context)
+        };
+        match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 Poll::Ready(Some(Ok(frame.map_data(|data| this.traffic.track(data)))))
             }
+            // Even a body with much to say is pending now and then.
             Poll::Pending if this.timer.has_passed(this.expiry.at, context) => {
                 this.ended = true;
                 let mut trailers = HeaderMap::new();

@@ -1,11 +1,16 @@
 //! Calls as HTTP/2 carries them: paths that name nothing, and deadlines, which
 //! the server keeps whatever the client does.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::{Request, body::Body, client::conn::http2, header::CONTENT_TYPE};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use sendgate::proto::v1::{CheckRequest, RecipientType, Revision, WatchRequest};
+use sendgate::{
+    caps::Limits,
+    proto::v1::{CheckRequest, RecipientType, Revision, WatchRequest},
+};
 use tokio::{net::TcpStream, time::timeout};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -71,10 +76,8 @@ async fn paths_that_name_no_method_are_unimplemented() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn deadlines_end_calls_on_the_server() {
-    let server = TestServer::start().await;
-    let check = "/sendgate.v1.FilterService/Check";
+/// A check at the revision after the last: it waits for that some seconds.
+async fn waiting(server: &TestServer) -> Full<Bytes> {
     let asked = CheckRequest {
         brand: "main".to_owned(),
         contact: Some(phone("+905321234567")),
@@ -83,10 +86,14 @@ async fn deadlines_end_calls_on_the_server() {
     };
     let revision = server.filter().check(asked.clone()).await.unwrap().into_inner().revision;
     let later = revision.map(|revision| Revision { revision: revision.revision + 1, ..revision });
-    // For a revision that does not come, a call waits some seconds.
-    let waiting = message(&CheckRequest { minimum_revision: later, ..asked });
+    Full::new(message(&CheckRequest { minimum_revision: later, ..asked }).into())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deadlines_end_calls_on_the_server() {
+    let server = TestServer::start().await;
+    let check = "/sendgate.v1.FilterService/Check";
     let watching = message(&WatchRequest { brand: "main".to_owned(), ..WatchRequest::default() });
-    let whole = |message: Vec<u8>| Full::new(Bytes::from(message));
 
     let soon = Some("300m");
     let watch = "/sendgate.v1.ConsentService/Watch";
@@ -94,13 +101,19 @@ async fn deadlines_end_calls_on_the_server() {
         // The request does not come, the answer does not begin, and does not end.
         (call(&server, FILTER, soon, endless()).await, false),
         (call(&server, check, soon, endless()).await, true),
-        (call(&server, check, soon, whole(waiting)).await, true),
-        (call(&server, watch, soon, whole(watching)).await, false),
+        (call(&server, check, soon, waiting(&server).await).await, true),
+        (call(&server, watch, soon, Full::new(Bytes::from(watching))).await, false),
     ];
     for (at, ((status, with_headers), due)) in ends.into_iter().enumerate() {
         assert_eq!(reason(&status), (Code::DeadlineExceeded, "DEADLINE".to_owned()), "{at}");
         assert_eq!(with_headers, due, "{at}");
     }
+    // The age of streams, which ends no such call, comes sooner.
+    let limits = Limits { stream_age: Duration::from_millis(50), ..Limits::default() };
+    let server = TestServer::limited(limits).await;
+    let (status, _) = call(&server, check, soon, waiting(&server).await).await;
+    assert_eq!(reason(&status), (Code::DeadlineExceeded, "DEADLINE".to_owned()));
+
     let (status, _) = call(&server, check, Some("soon"), endless()).await;
     assert_eq!(reason(&status), (Code::InvalidArgument, "TIMEOUT_UNREADABLE".to_owned()));
 }
