@@ -39,7 +39,7 @@ impl Expiry {
             let what = "grpc-timeout: write up to eight digits and one of H, M, S, m, u and n";
             end(Code::InvalidArgument, "TIMEOUT_UNREADABLE", what)
         })?;
-        // No clock goes further than a longest timeout.
+        // One that no clock can reach is as good as none.
         Ok(Self { at: now + timeout.min(age), deadline: now.checked_add(timeout) })
     }
 

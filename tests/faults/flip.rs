@@ -21,6 +21,7 @@ use crate::{
     damage::{
         PAGES, REVISION, await_head, copy, edit, files, open, planes, stopped, told, with_more,
     },
+    torn::log,
 };
 
 /// Does something to the bytes of a file that are not empty.
@@ -140,8 +141,7 @@ async fn no_kind_of_a_record_of_a_log_hangs_or_passes() {
     let store = copy(running.folder.path());
     let expected = answers_of(copy(store.path()).path()).unwrap();
     let manifest = fs::read_to_string(store.path().join("CURRENT")).unwrap();
-    let [log] = files(store.path(), ".log").try_into().expect("one log");
-    for path in [log, store.path().join(manifest.trim_end())] {
+    for path in [log(store.path()), store.path().join(manifest.trim_end())] {
         let whole = fs::read(&path).unwrap();
         // Behind a header of 7 bytes, of which two are the record's length.
         let second = 7 + usize::from(u16::from_le_bytes([whole[4], whole[5]]));

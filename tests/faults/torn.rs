@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The log of a store, of which it has one.
-fn log(folder: &Path) -> std::path::PathBuf {
+pub fn log(folder: &Path) -> std::path::PathBuf {
     let [log] = files(folder, ".log").try_into().expect("one log");
     log
 }

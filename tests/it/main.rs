@@ -23,6 +23,7 @@ mod collisions;
 mod config;
 #[allow(dead_code, reason = "shared with tests/faults, which need more of it")]
 mod damage;
+mod denials;
 mod describe;
 mod explain;
 mod export;
