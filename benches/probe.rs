@@ -28,7 +28,7 @@ use sendgate::engine::{
     directory::Directory,
     filter::{Question, Session},
     plane::Plane,
-    view::{Directories, Planes, View},
+    view::{Directories, Place, Planes, View},
 };
 
 /// Recipients in one batch.
@@ -70,9 +70,9 @@ fn view(plane: &Plane) -> View {
     let policy = Policy::read(STARTER, Names::default()).unwrap();
     let mut planes = Planes::empty(policy.scopes().len());
     for scope in 0..policy.scopes().len() {
-        planes.replace(scope, ContactKind::Phone, PlaneRole::Verdict, plane.clone());
+        planes.replace(Place::Scope(scope), ContactKind::Phone, PlaneRole::Verdict, plane.clone());
         planes.replace(
-            scope,
+            Place::Scope(scope),
             ContactKind::Phone,
             PlaneRole::Reason(Reason::OptedOut),
             plane.clone(),

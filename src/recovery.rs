@@ -25,7 +25,7 @@ use crate::{
         directory::Directory,
         page::Page,
         plane::Plane,
-        view::{Directories, Planes, View},
+        view::{Directories, Place, Planes, View},
     },
     store::{
         Checkpoint, DIRECTORY_BLOCK, ERASED_FINGERPRINT, Opened, PageRow, PlaneSum, Store,
@@ -99,7 +99,7 @@ pub fn open(folder: &Path, clock: Clock) -> Result<Books, StoreError> {
     load_pages(&mut books, &checkpoint)?;
     load_new_addresses(&mut books)?;
     let touched = replay(&books, &books.pages.saved)?;
-    if checkpoint.policy_revision == policy_revision {
+    if books.pages.saved.is_of(policy_revision) {
         let mut edits = Default::default();
         books.decide_stored(&touched, books.view.now, &mut edits)?;
         books.recover(edits);
@@ -129,6 +129,7 @@ fn what_it_stands_for(checkpoint: &Checkpoint) -> Saved {
         },
         clock_until: checkpoint.clock_until,
         policy_revision: checkpoint.policy_revision,
+        layout: checkpoint.layout,
     }
 }
 
@@ -199,9 +200,9 @@ fn load_pages(books: &mut Books, checkpoint: &Checkpoint) -> Result<(), StoreErr
 
 fn finish_plane(books: &Books, planes: &mut Planes, name: Option<PlaneId>, pages: &mut Vec<Page>) {
     let Some(name) = name else { return };
-    // The scope of a plane that the policy dropped is not served.
-    if let Some(position) = books.view.policy.position(&name.scope) {
-        planes.replace(position, name.kind, name.role, Plane::from_pages(pages.drain(..)));
+    // The area of a plane that the policy dropped is not served.
+    if let Some(place) = Place::of(name.area, &books.view.policy) {
+        planes.replace(place, name.kind, name.role, Plane::from_pages(pages.drain(..)));
     }
     pages.clear();
 }
@@ -301,7 +302,8 @@ fn replay(books: &Books, saved: &Saved) -> Result<Vec<(BrandId, ContactRef)>, St
     Ok(touched.into_iter().collect())
 }
 
-/// Derives every plane anew: the policy changed after the checkpoint.
+/// Derives every plane anew: the policy changed after the checkpoint, or it was
+/// written when planes were laid out otherwise.
 fn derive_all(books: &mut Books) -> Result<(), StoreError> {
     let planes = planes_of(books)?;
     let old = Arc::clone(&books.view.planes);

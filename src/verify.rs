@@ -6,7 +6,7 @@ use crate::{
     domain::{
         contact::{Address, ContactKind, ContactRef},
         erased::ErasedMark,
-        plane::{PlaneId, PlaneRole},
+        plane::{Area, PlaneId, PlaneRole},
         scope::BrandId,
         secret::Fingerprint,
         state::ContactState,
@@ -266,12 +266,18 @@ fn compare_planes(books: &Books, expected: &Planes, report: &mut Report) {
                 PlaneRole::Verdict => "verdicts",
                 PlaneRole::Reason(reason) => reason.name(),
             };
+            let area = match name.area {
+                Area::Brand(brand) => format!("brand {}", policy.brand_name(brand)),
+                Area::Scope(scope) => format!(
+                    "{}/{}/{}/{}",
+                    policy.brand_name(scope.brand),
+                    scope.recipient_type.name(),
+                    policy.channel_name(scope.channel),
+                    policy.purpose_name(scope.purpose),
+                ),
+            };
             report.differences.push(format!(
-                "the plane of {role} of {}/{}/{}/{} has {} contacts, and its events make {}",
-                policy.brand_name(name.scope.brand),
-                name.scope.recipient_type.name(),
-                policy.channel_name(name.scope.channel),
-                policy.purpose_name(name.scope.purpose),
+                "the plane of {role} of {area} has {} contacts, and its events make {}",
                 found.map_or(0, |plane| plane.len()),
                 expected.map_or(0, |plane| plane.len()),
             ));

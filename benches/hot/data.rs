@@ -14,7 +14,7 @@ use sendgate::domain::{
 use sendgate::engine::{
     directory::Directory,
     plane::Plane,
-    view::{Directories, Planes, View},
+    view::{Directories, Place, Planes, View},
 };
 
 /// E-mails in the directory.
@@ -121,7 +121,7 @@ pub fn view(kind: ContactKind) -> View {
     let mut email_directory = Directory::new();
     let mut put = |role, plane: Plane| {
         for scope in 0..policy.scopes().len() {
-            planes.replace(scope, kind, role, plane.clone());
+            planes.replace(Place::Scope(scope), kind, role, plane.clone());
         }
     };
     if kind == ContactKind::Phone {

@@ -11,7 +11,9 @@ use super::{
 };
 use crate::{
     client::Client,
-    proto::v1::{ContactKind, GetStatisticsRequest, ReachQuery, ReachRequest, Scope},
+    proto::v1::{
+        ContactKind, GetStatisticsRequest, ReachQuery, ReachRequest, Scope, ScopeStatistics,
+    },
 };
 
 /// Arguments of `reach`.
@@ -88,18 +90,17 @@ async fn count(client: &Client, args: Args) -> Result<ExitCode, Failure> {
 async fn table(client: &Client, args: &Args) -> Result<ExitCode, Failure> {
     let request = GetStatisticsRequest::default();
     let statistics = client.admin_service().get_statistics(request).await?.into_inner();
-    let kind = ContactKind::from(args.kind).as_str_name();
-    let kind = output::enum_name(kind, "CONTACT_KIND_").to_lowercase();
-    let mut scopes = planes::summarise(&statistics.planes);
-    scopes.retain(|it| it.brand == args.brand && it.kind == kind);
+    let kind = ContactKind::from(args.kind);
+    let is_asked = |it: &&ScopeStatistics| it.brand == args.brand && it.contact_kind() == kind;
+    let scopes: Vec<&ScopeStatistics> = statistics.scopes.iter().filter(is_asked).collect();
     if args.json {
-        output::json(&scopes.iter().map(planes::ScopeSummary::json).collect())?;
+        output::json(&scopes.into_iter().map(planes::scope_json).collect())?;
     } else {
         for scope in &scopes {
-            output::line(scope.row())?;
+            output::line(planes::scope_row(scope))?;
         }
         if scopes.is_empty() {
-            let brand = &args.brand;
+            let (brand, kind) = (&args.brand, planes::kind(kind));
             output::line(format!("no contact of kind {kind} is known to brand \"{brand}\""))?;
         }
     }

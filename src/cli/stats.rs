@@ -108,8 +108,8 @@ fn print(statistics: &GetStatisticsResponse, every_plane: bool) -> Result<(), Fa
         output::line(format!("{:<14}from {backup}, at {time}; {what}", "restored"))?;
     }
     if !every_plane {
-        for scope in planes::summarise(&statistics.planes) {
-            output::line(scope.row())?;
+        for scope in &statistics.scopes {
+            output::line(planes::scope_row(scope))?;
         }
         return Ok(());
     }
@@ -118,8 +118,8 @@ fn print(statistics: &GetStatisticsResponse, every_plane: bool) -> Result<(), Fa
             "{:<14}{} {} {}, {}: {} contacts, {} pages, {}",
             "plane",
             plane.brand,
-            output::scope(plane.scope.as_ref()),
-            planes::kind(plane),
+            planes::area(plane),
+            planes::kind(plane.contact_kind()),
             output::plane_name(plane.reason()),
             output::count(plane.contacts),
             output::count(plane.pages),
@@ -160,8 +160,8 @@ fn statistics_json(statistics: &GetStatisticsResponse) -> Value {
     let plane = |plane: &PlaneStatistics| {
         json!({
             "brand": plane.brand,
-            "scope": output::scope(plane.scope.as_ref()),
-            "contact_kind": planes::kind(plane),
+            "scope": planes::area(plane),
+            "contact_kind": planes::kind(plane.contact_kind()),
             "plane": output::plane_name(plane.reason()),
             "contacts": plane.contacts,
             "pages": plane.pages,
@@ -205,10 +205,7 @@ fn statistics_json(statistics: &GetStatisticsResponse) -> Value {
         "checkpoint_time": (statistics.checkpoint_time_ms != 0)
             .then(|| output::time(statistics.checkpoint_time_ms)),
         "restored": statistics.restored.as_ref().map(restored_json),
-        "scopes": planes::summarise(&statistics.planes)
-            .iter()
-            .map(planes::ScopeSummary::json)
-            .collect::<Vec<_>>(),
+        "scopes": statistics.scopes.iter().map(planes::scope_json).collect::<Vec<_>>(),
         "planes": statistics.planes.iter().map(plane).collect::<Vec<_>>(),
     })
 }

@@ -184,6 +184,12 @@ impl Regime {
     pub fn permits_unknown(self) -> bool {
         self != Self::OptIn
     }
+
+    /// Whether consents and withdrawals count.
+    #[must_use]
+    pub fn asks_for_consent(self) -> bool {
+        self != Self::Exempt
+    }
 }
 
 impl fmt::Display for Regime {

@@ -14,7 +14,7 @@ use super::{
     filter::{FilterError, Session},
     filter_tests::{question, view},
     plane::Plane,
-    view::View,
+    view::{Place, View},
 };
 use crate::domain::{contact::ContactKind, plane::PlaneRole, scope::Regime};
 
@@ -28,7 +28,7 @@ fn view_of(kind: ContactKind, members: &RoaringTreemap) -> View {
     let plane = Plane::empty().with_changes(members.iter().map(|id| (id, true)));
     let mut planes = (*view.planes).clone();
     for scope in 0..view.policy.scopes().len() {
-        planes.replace(scope, kind, PlaneRole::Verdict, plane.clone());
+        planes.replace(Place::Scope(scope), kind, PlaneRole::Verdict, plane.clone());
     }
     view.planes = std::sync::Arc::new(planes);
     view

@@ -10,7 +10,7 @@ use super::{
     column::ColumnId,
     filter::{FilterError, Verdicts},
     plane::Plane,
-    view::KindPlanes,
+    view::Answering,
 };
 use crate::domain::{reason::Reason, scope::Regime};
 
@@ -73,7 +73,7 @@ impl Refused {
     /// Gives those gathered the first reason, by rank, whose plane they are in.
     pub(super) fn explain(
         &mut self,
-        planes: &KindPlanes,
+        planes: Answering<'_>,
         regime: Regime,
         verdicts: &mut Verdicts,
     ) -> Result<(), FilterError> {

@@ -16,12 +16,11 @@ use super::{
     plane_probe,
     recipients::{Reading, Recipients},
     seen::Seen,
-    view::{KindPlanes, View},
+    view::{Answering, View},
 };
 use crate::domain::{
     address::{Region, in_e164_range, plausible, plausible_throughout},
     contact::ContactKind,
-    plane::PlaneRole,
     reason::Reason,
     scope::{BrandId, Regime, ScopeRules},
 };
@@ -247,9 +246,10 @@ impl Session {
         self.words.resize(count.div_ceil(64), 0);
         if let ([id], true) = (self.recipients.ids(), question.reasons) {
             // One alone would wait for each plane by itself.
-            plane_probe::ask_for(id.id(), planes.roles().map(|(_, plane)| plane));
+            let reasons = planes.reasons().map(|(_, plane)| plane);
+            plane_probe::ask_for(id.id(), planes.verdict().into_iter().chain(reasons));
         }
-        if let Some(plane) = planes.plane(PlaneRole::Verdict) {
+        if let Some(plane) = planes.verdict() {
             plane.probe(self.recipients.ids(), &mut self.words);
         }
         if rules.regime.permits_unknown() {
@@ -320,14 +320,14 @@ fn scope_of(
     view: &View,
     scope: usize,
     kind: ContactKind,
-) -> Result<(&ScopeRules, &KindPlanes), FilterError> {
-    view.rules(scope).zip(view.planes.of(scope, kind)).ok_or(FilterError::NoScope)
+) -> Result<(&ScopeRules, Answering<'_>), FilterError> {
+    view.rules(scope).zip(view.answering(scope, kind)).ok_or(FilterError::NoScope)
 }
 
 /// Screens an audience for one scope.
 fn screened(
     audience: &[u8],
-    planes: &KindPlanes,
+    planes: Answering<'_>,
     rules: &ScopeRules,
     kind: ContactKind,
 ) -> Result<Screened, AudienceError> {
@@ -344,8 +344,8 @@ fn screened(
         (true, true) => plausible_throughout(first, last),
         (true, false) => in_range(first, last),
     };
-    let plane = planes.plane(PlaneRole::Verdict);
-    Screen { plane, permits_members: !permits_unknown, may_all, may }.screen(audience)
+    Screen { plane: planes.verdict(), permits_members: !permits_unknown, may_all, may }
+        .screen(audience)
 }
 
 fn serialized(bitmap: &RoaringTreemap) -> Vec<u8> {

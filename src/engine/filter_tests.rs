@@ -14,10 +14,12 @@ use super::{
     directory::Directory,
     erased::Erased,
     filter::{Question, Session, Verdicts},
-    view::{Directories, Planes, View},
+    plane::Plane,
+    view::{Directories, Place, Planes, View},
 };
 use crate::domain::{
     contact::ContactKind,
+    plane::PlaneRole,
     policy::{Names, Policy, STARTER},
     reason::Reason,
     scope::{BrandId, Regime},
@@ -255,4 +257,24 @@ fn an_unanswered_audience_and_unanswered_lines_are_forgotten_too() {
             session.forget(ContactKind::Email);
         }
     }
+}
+
+#[test]
+fn a_reason_of_the_whole_brand_is_given_where_consent_is_asked_for() {
+    let mut view = view();
+    let question = question(&view, ContactKind::Phone, &ALL, true);
+    let plane = Plane::empty().with_changes([(STRANGER, true)].into_iter());
+    let mut planes = (*view.planes).clone();
+    let refused = PlaneRole::Verdict;
+    let mut put = |place, role| planes.replace(place, ContactKind::Phone, role, plane.clone());
+    let [_, opt_out, exempt] = question.scopes[..] else { panic!("three were asked for") };
+    put(Place::Scope(opt_out), refused);
+    put(Place::Scope(exempt), refused);
+    put(Place::Scope(exempt), PlaneRole::Reason(Reason::SoftBounce));
+    put(Place::Brand(question.brand), PlaneRole::Reason(Reason::HardBounce));
+    view.planes = Arc::new(planes);
+    let mut session = Session::default();
+    session.read_ids([STRANGER].into_iter(), &question, &view);
+    let found = reasons(&session.filter(&view, &question).unwrap());
+    assert_eq!(found, [[Reason::HardBounce], [Reason::HardBounce], [Reason::SoftBounce]]);
 }

@@ -40,7 +40,7 @@ names! {
     FAILING = Gauge "sendgate_check_failing" ["check"]
         "1 for each check of /readyz that fails, otherwise 0.";
     HIDDEN_SCOPES = Gauge "sendgate_hidden_scopes" []
-        "Scopes answered by nobody until a damaged page is rebuilt.";
+        "Scopes, or brands with all of theirs, answered by nobody until a damaged page is rebuilt.";
     SCRUB_PASSES = Counter "sendgate_scrub_passes_total" []
         "Passes of the scrub over all planes in memory.";
     SCRUBBED_PAGES = Counter "sendgate_scrubbed_pages_total" []

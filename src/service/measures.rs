@@ -11,8 +11,9 @@ use super::Services;
 use crate::{
     caps,
     domain::{
-        plane::{PlaneId, PlaneRole},
-        scope::Regime,
+        contact::ContactKind,
+        plane::{Area, PlaneId, PlaneRole},
+        scope::{Regime, Scope},
     },
     engine::{plane::Plane, view::View},
     metrics::{Page, names},
@@ -116,22 +117,30 @@ fn measure_view(view: &View, page: &mut Page) {
     page.value(&names::DIRECTORY_MEMORY, directories.bytes);
     let entries = [(["email"], directories.emails), (["external_id"], directories.external_ids)];
     page.values(&names::DIRECTORY_ENTRIES, entries);
-    let verdicts = view.planes.all(&view.policy);
-    let verdicts = verdicts.filter(|(name, _)| name.role == PlaneRole::Verdict);
-    let contacts = verdicts.map(|(name, plane)| scope_contacts(view, name, plane));
-    page.values(&names::SCOPE_CONTACTS, contacts);
+    let verdicts = view.planes.all(&view.policy).filter_map(|(name, plane)| match name {
+        PlaneId { area: Area::Scope(scope), kind, role: PlaneRole::Verdict } => {
+            Some(scope_contacts(view, scope, kind, plane))
+        }
+        _ => None,
+    });
+    page.values(&names::SCOPE_CONTACTS, verdicts);
 }
 
-fn scope_contacts<'v>(view: &'v View, name: PlaneId, plane: &Plane) -> ([&'v str; 6], u64) {
-    let (policy, scope) = (&view.policy, name.scope);
+fn scope_contacts<'v>(
+    view: &'v View,
+    scope: Scope,
+    kind: ContactKind,
+    verdicts: &Plane,
+) -> ([&'v str; 6], u64) {
+    let policy = &view.policy;
     let is_opt_in = policy.rules(&scope).is_some_and(|it| it.regime == Regime::OptIn);
     let labels = [
         policy.brand_name(scope.brand),
         scope.recipient_type.name(),
         policy.channel_name(scope.channel),
         policy.purpose_name(scope.purpose),
-        name.kind.name(),
+        kind.name(),
         if is_opt_in { "permitted" } else { "refused" },
     ];
-    (labels, plane.len())
+    (labels, verdicts.len())
 }

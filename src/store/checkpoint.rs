@@ -10,6 +10,11 @@ use super::{
 };
 use crate::domain::{contact::ContactKind, plane::PlaneId, secret::Fingerprint};
 
+/// Which planes there are, and whom each holds, in the checkpoints that this
+/// version writes. In layout 0, which names no number, all reasons stood in planes
+/// of scopes; in 1 those that a brand's scopes share stand in planes of the brand.
+pub const PLANE_LAYOUT: u32 = 1;
+
 /// Ordinals in one block of a directory.
 pub const DIRECTORY_BLOCK: u64 = 4_096;
 
@@ -66,6 +71,8 @@ pub struct Checkpoint {
     pub clock_until: i64,
     /// The revision of the policy that the pages were derived under.
     pub policy_revision: u64,
+    /// The layout of the planes: [`PLANE_LAYOUT`] or an earlier one.
+    pub layout: u32,
     /// The planes that have pages.
     pub planes: Vec<(PlaneId, PlaneSum)>,
     /// The directories.
@@ -102,6 +109,8 @@ struct CheckpointRow {
     /// 0 in rows of before it existed, when no page was ahead of the others.
     #[prost(int64, tag = "8")]
     clock_until: i64,
+    #[prost(uint32, tag = "9")]
+    layout: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -137,6 +146,7 @@ impl Checkpoint {
             suppressions_until: self.suppressions_until,
             policy_revision: self.policy_revision,
             clock_until: self.clock_until,
+            layout: self.layout,
             planes: self
                 .planes
                 .iter()
@@ -152,10 +162,18 @@ impl Checkpoint {
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
-        CheckpointRow::decode(bytes)
+        let checkpoint = CheckpointRow::decode(bytes)
             .ok()
             .and_then(Self::read)
-            .ok_or_else(|| StoreError::refused("the checkpoint's row is damaged"))
+            .ok_or_else(|| StoreError::refused("the checkpoint's row is damaged"))?;
+        if checkpoint.layout > PLANE_LAYOUT {
+            return Err(StoreError::Refused(format!(
+                "its planes have layout {}, and this version reads layouts up to {PLANE_LAYOUT}: \
+                 use the version that wrote it, or a later one",
+                checkpoint.layout
+            )));
+        }
+        Ok(checkpoint)
     }
 
     fn read(row: CheckpointRow) -> Option<Self> {
@@ -179,8 +197,25 @@ impl Checkpoint {
             suppressions_until: row.suppressions_until,
             clock_until: row.clock_until.max(row.suppressions_until),
             policy_revision: row.policy_revision,
+            layout: row.layout,
             planes,
             directories,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layout_of_planes_of_a_later_version_is_refused_and_an_earlier_one_read() {
+        for layout in 0..=PLANE_LAYOUT {
+            let checkpoint = Checkpoint { layout, ..Checkpoint::default() };
+            assert_eq!(Checkpoint::decode(&checkpoint.encode()).unwrap(), checkpoint);
+        }
+        let later = Checkpoint { layout: PLANE_LAYOUT + 1, ..Checkpoint::default() };
+        let refused = Checkpoint::decode(&later.encode()).unwrap_err().to_string();
+        assert!(refused.contains("its planes have layout 2"), "{refused}");
     }
 }

@@ -9,14 +9,14 @@ use crate::{
         contact::{Address, ContactKind, ContactRef},
         erased::ErasedMark,
         event::{Actor, ActorRole, Change, ChangeKind, Lift, Suppression},
-        plane::{PlaneId, PlaneRole},
+        plane::{Area, PlaneId, PlaneRole},
         policy::{NameClass, Names},
         reason::Reason,
         scope::{BrandId, ChannelId, Level, PurposeId, RecipientType, Scope, TypeSelector},
         state::{ConsentRecord, ContactState, Registered, Span, Status},
         time::{Precision, StatedTime},
     },
-    store::{DirectorySum, EventKind, PlaneSum, Remains},
+    store::{DirectorySum, EventKind, PLANE_LAYOUT, PlaneSum, Remains},
 };
 
 fn state() -> ContactState {
@@ -73,10 +73,18 @@ fn seeds() -> Vec<Vec<u8>> {
         channel: ChannelId(2),
         purpose: PurposeId(3),
     };
-    let plane = PlaneId { scope, kind: ContactKind::Email, role: PlaneRole::Verdict };
+    let area = Area::Scope(scope);
+    let plane = PlaneId { area, kind: ContactKind::Email, role: PlaneRole::Verdict };
+    let of_brand = PlaneId {
+        area: Area::Brand(BrandId(1)),
+        role: PlaneRole::Reason(Reason::HardBounce),
+        ..plane
+    };
+    let sum = PlaneSum { pages: 3, sum: 1 << 99 };
     let checkpoint = Checkpoint {
         revision: 9,
-        planes: vec![(plane, PlaneSum { pages: 3, sum: 1 << 99 })],
+        layout: PLANE_LAYOUT,
+        planes: vec![(plane, sum), (of_brand, sum)],
         directories: vec![(ContactKind::Email, DirectorySum::default())],
         ..Checkpoint::default()
     };

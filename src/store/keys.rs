@@ -3,7 +3,7 @@
 
 use crate::domain::{
     contact::{ContactKind, ContactRef},
-    plane::{PlaneId, PlaneRole},
+    plane::{Area, PlaneId, PlaneRole},
     scope::{BrandId, ChannelId, PurposeId, RecipientType, Scope},
     secret::Secret,
 };
@@ -175,14 +175,18 @@ impl PageKey {
 
 const PLANE_BYTES: usize = 11;
 
-/// A plane's name: brand ‖ type ‖ channel ‖ purpose ‖ kind ‖ role.
+/// A plane's name: brand ‖ type ‖ channel ‖ purpose ‖ kind ‖ role; all scopes of
+/// a brand have 0 as type, channel and purpose.
 pub(super) fn plane_bytes(plane: &PlaneId) -> Vec<u8> {
-    let scope = plane.scope;
+    let (recipient_type, channel, purpose) = match plane.area {
+        Area::Brand(_) => (0, ChannelId::ANY, PurposeId::ANY),
+        Area::Scope(scope) => (scope.recipient_type as u8, scope.channel, scope.purpose),
+    };
     [
-        &scope.brand.0.to_be_bytes()[..],
-        &[scope.recipient_type as u8],
-        &scope.channel.0.to_be_bytes(),
-        &scope.purpose.0.to_be_bytes(),
+        &plane.area.brand().0.to_be_bytes()[..],
+        &[recipient_type],
+        &channel.0.to_be_bytes(),
+        &purpose.0.to_be_bytes(),
         &[plane.kind as u8, plane.role.tag()],
     ]
     .concat()
@@ -190,17 +194,19 @@ pub(super) fn plane_bytes(plane: &PlaneId) -> Vec<u8> {
 
 pub(super) fn parse_plane(bytes: &[u8]) -> Option<PlaneId> {
     let &[b0, b1, b2, b3, recipient, c0, c1, p0, p1, kind, role] = bytes else { return None };
-    let recipient_type = RecipientType::ALL.into_iter().find(|each| *each as u8 == recipient)?;
-    Some(PlaneId {
-        scope: Scope {
-            brand: BrandId(u32::from_be_bytes([b0, b1, b2, b3])),
-            recipient_type,
-            channel: ChannelId(u16::from_be_bytes([c0, c1])),
-            purpose: PurposeId(u16::from_be_bytes([p0, p1])),
-        },
-        kind: ContactKind::from_tag(kind)?,
-        role: PlaneRole::from_tag(role)?,
-    })
+    let brand = BrandId(u32::from_be_bytes([b0, b1, b2, b3]));
+    let channel = ChannelId(u16::from_be_bytes([c0, c1]));
+    let purpose = PurposeId(u16::from_be_bytes([p0, p1]));
+    let role = PlaneRole::from_tag(role)?;
+    let area = match RecipientType::ALL.into_iter().find(|each| *each as u8 == recipient) {
+        Some(recipient_type) => Area::Scope(Scope { brand, recipient_type, channel, purpose }),
+        // Verdicts are of one scope.
+        None if role == PlaneRole::Verdict => return None,
+        None => (recipient, channel, purpose)
+            .eq(&(0, ChannelId::ANY, PurposeId::ANY))
+            .then_some(Area::Brand(brand))?,
+    };
+    Some(PlaneId { area, kind: ContactKind::from_tag(kind)?, role })
 }
 
 #[cfg(test)]
@@ -214,12 +220,12 @@ mod tests {
 
     fn plane() -> PlaneId {
         PlaneId {
-            scope: Scope {
+            area: Area::Scope(Scope {
                 brand: BrandId(70_000),
                 recipient_type: RecipientType::Merchant,
                 channel: ChannelId(300),
                 purpose: PurposeId(7),
-            },
+            }),
             kind: ContactKind::Email,
             role: PlaneRole::Reason(Reason::HardBounce),
         }
@@ -227,8 +233,25 @@ mod tests {
 
     #[test]
     fn page_keys_round_trip() {
-        for key in [PageKey::Plane(plane(), 1 << 40), PageKey::Directory(ContactKind::Email, 9)] {
+        let of_brand = PlaneId { area: Area::Brand(BrandId(70_000)), ..plane() };
+        for key in [
+            PageKey::Plane(plane(), 1 << 40),
+            PageKey::Plane(of_brand, 1 << 40),
+            PageKey::Directory(ContactKind::Email, 9),
+        ] {
             assert_eq!(PageKey::parse(&key.encode()), Some(key));
+        }
+    }
+
+    #[test]
+    fn only_reasons_are_of_a_whole_brand_and_nothing_is_of_half_of_one() {
+        let of_brand = PlaneId { area: Area::Brand(BrandId(70_000)), ..plane() };
+        let bytes = plane_bytes(&of_brand);
+        assert_eq!(bytes, [0, 1, 0x11, 0x70, 0, 0, 0, 0, 0, 2, 8]);
+        for (at, value) in [(10, 0), (5, 1), (8, 1), (4, 3)] {
+            let mut other = bytes.clone();
+            other[at] = value;
+            assert_eq!(parse_plane(&other), None, "byte {at}");
         }
     }
 

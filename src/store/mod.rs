@@ -30,7 +30,8 @@ mod state_rows;
 pub use backup::BackupCopy;
 pub use batch::Batch;
 pub use checkpoint::{
-    Checkpoint, DIRECTORY_BLOCK, DirectorySum, ERASED_FINGERPRINT, PlaneSum, page_hash,
+    Checkpoint, DIRECTORY_BLOCK, DirectorySum, ERASED_FINGERPRINT, PLANE_LAYOUT, PlaneSum,
+    page_hash,
 };
 pub use error::StoreError;
 pub use event_row::{EventKind, EventRow};

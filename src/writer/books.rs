@@ -20,7 +20,8 @@ use crate::{
         contact::{Address, ContactKind, ContactRef},
         decide::Known,
         erased::ErasedMark,
-        scope::{BrandId, Scope},
+        plane::Area,
+        scope::BrandId,
         secret::Fingerprint,
         state::ContactState,
         time::Now,
@@ -65,8 +66,8 @@ pub struct Books {
     pub restored: Option<Restored>,
     /// Scopes whose planes are damaged.
     pub doubts: Arc<Doubts>,
-    /// The scope of each repair that the view which comes next shows.
-    pub mended: Vec<Scope>,
+    /// The area of each repair that the view which comes next shows.
+    pub mended: Vec<Area>,
     /// What the scrub has done.
     pub scrubbed: Arc<Scrubbed>,
     /// The clock.

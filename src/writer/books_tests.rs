@@ -10,7 +10,7 @@ use std::{
 
 use rand::{SeedableRng, rngs::StdRng};
 
-use super::{Books, Outcome, item::Item};
+use super::{Books, Outcome, PolicyProposal, item::Item};
 use crate::{
     clock::Clock,
     domain::{
@@ -47,7 +47,7 @@ impl Bench {
         let names = self.books.view.policy.names();
         let channel = ChannelId(names.number(NameClass::Channel, channel).unwrap() as u16);
         let purpose = PurposeId(names.number(NameClass::Purpose, "marketing").unwrap() as u16);
-        let unix_ms = self.clock.load(Ordering::SeqCst);
+        let unix_ms = self.time();
         Change {
             brand: BrandId(1),
             address: Address::Phone(phone),
@@ -82,10 +82,24 @@ impl Bench {
     }
 
     pub fn commit(&mut self, changes: &[Change]) {
+        let outcomes = self.record(changes);
+        assert!(outcomes.iter().all(|each| matches!(each, Outcome::Applied(_))));
+    }
+
+    /// Commits changes, whatever becomes of them.
+    pub fn record(&mut self, changes: &[Change]) -> Vec<Outcome> {
         let secret = self.books.store.secret();
         let items = changes.iter().map(|change| Item::new(secret, change.clone())).collect();
-        let committed = self.books.commit(items, &mut self.salts).unwrap();
-        assert!(committed.outcomes.iter().all(|each| matches!(each, Outcome::Applied(_))));
+        self.books.commit(items, &mut self.salts).unwrap().outcomes
+    }
+
+    /// The time that the clock shows.
+    pub fn time(&self) -> i64 {
+        self.clock.load(Ordering::SeqCst)
+    }
+
+    pub fn apply(&mut self, policy: &PolicyProposal) {
+        self.books.apply_policy(policy, &mut self.salts).unwrap();
     }
 
     pub fn advance(&mut self, time: i64) {

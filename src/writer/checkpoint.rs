@@ -19,7 +19,10 @@ use super::{books::Books, outcome::WriteError, repair::Damage};
 use crate::{
     domain::{contact::ContactKind, plane::PlaneId, secret::Fingerprint, time::Now},
     engine::page::Page,
-    store::{Batch, ChainHash, Checkpoint, DIRECTORY_BLOCK, DirectorySum, PlaneSum, page_hash},
+    store::{
+        Batch, ChainHash, Checkpoint, DIRECTORY_BLOCK, DirectorySum, PLANE_LAYOUT, PlaneSum,
+        page_hash,
+    },
 };
 
 /// Bytes of a slice: a few milliseconds of work.
@@ -60,6 +63,8 @@ pub struct Saved {
     pub clock_until: i64,
     /// The revision of the policy.
     pub policy_revision: u64,
+    /// The layout of the planes.
+    pub layout: u32,
 }
 
 /// The pages of a plane on disk.
@@ -91,6 +96,13 @@ struct Pass {
 }
 
 impl Saved {
+    /// Whether its planes are those that this version makes under the policy of
+    /// a revision; if not, none of them is of use.
+    #[must_use]
+    pub fn is_of(&self, policy_revision: u64) -> bool {
+        (self.policy_revision, self.layout) == (policy_revision, PLANE_LAYOUT)
+    }
+
     /// Notes a clock that pages were decided by: it may have been set on or
     /// back since the others were. A start decides anew on all that ends
     /// between the earliest, the latest, and its own.
@@ -223,6 +235,7 @@ impl Books {
             now: self.view.now,
             clock_until: self.view.now.suppressions,
             policy_revision: self.view.policy_revision,
+            layout: PLANE_LAYOUT,
         };
         let in_order = |(name, pages): (PlaneId, RoaringTreemap)| {
             let mut pages: Vec<u64> = pages.into_iter().collect();
@@ -321,10 +334,10 @@ impl Books {
         plane.check(at).is_sound
     }
 
-    /// Puts the scope of a damaged page in doubt, until its damage is repaired.
+    /// Puts the area of a damaged page in doubt, until its damage is repaired.
     fn found_damaged(&self, name: &PlaneId, page: u64) -> Option<Damage> {
         let plane = self.plane(name)?;
-        self.doubts.raise(name.scope);
+        self.doubts.raise(name.area);
         Some(Damage::at(*name, plane, plane.place(page)))
     }
 
@@ -350,7 +363,7 @@ impl Books {
     }
 
     fn put_sums(&mut self, batch: &mut Batch<'_>) -> Result<(), WriteError> {
-        let Saved { revision, chain, now, clock_until, policy_revision } = self.pages.saved;
+        let Saved { revision, chain, now, clock_until, policy_revision, layout } = self.pages.saved;
         let directories = [ContactKind::Email, ContactKind::ExternalId]
             .map(|kind| (kind, self.pages.blocks(kind).sum));
         batch.checkpoint(&Checkpoint {
@@ -360,6 +373,7 @@ impl Books {
             suppressions_until: now.suppressions,
             clock_until,
             policy_revision,
+            layout,
             planes: self.pages.sums(),
             directories: directories.to_vec(),
         })?;
@@ -373,13 +387,7 @@ impl Books {
         name: PlaneId,
         index: u64,
     ) -> Result<usize, WriteError> {
-        let plane = self
-            .view
-            .policy
-            .position(&name.scope)
-            .and_then(|position| self.view.planes.of(position, name.kind))
-            .and_then(|planes| planes.plane(name.role));
-        let bytes = plane.and_then(|plane| plane.page(index)).map(Page::to_bytes);
+        let bytes = self.plane(&name).and_then(|plane| plane.page(index)).map(Page::to_bytes);
         batch.page(&name, index, bytes.as_deref())?;
         let hash = bytes.as_ref().map(|bytes| page_hash(&name, index, bytes));
         self.pages.planes.entry(name).or_default().put(index, hash);

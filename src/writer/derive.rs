@@ -8,46 +8,46 @@ use crate::{
         contact::{ContactKind, ContactRef},
         decide::{Known, decide},
         erased::ErasedMark,
-        plane::{PlaneRole, in_verdict_plane},
+        plane::{PlaneRole, roles_in, shared_reason},
         policy::Policy,
         scope::BrandId,
         state::ContactState,
         time::Now,
     },
-    engine::{plane::Plane, view::Planes},
+    engine::{
+        plane::Plane,
+        view::{Place, Planes},
+    },
 };
 
-/// Planes in the making: members by scope, kind and role, unsorted.
+/// Planes in the making: members by place, kind and role, unsorted.
 #[derive(Default)]
-struct Derived(HashMap<(usize, ContactKind, PlaneRole), Vec<u64>>);
+struct Derived(HashMap<(Place, ContactKind, PlaneRole), Vec<u64>>);
 
 impl Derived {
     fn add(&mut self, policy: &Policy, entry: Entry, known: Known<'_>, now: Now) {
-        let (brand, contact) = entry;
-        for position in policy.scopes_of(brand) {
-            let Some(rules) = policy.scopes().get(position) else { continue };
-            if !policy.kinds(rules.scope.channel).contains(&contact.kind) {
-                continue;
-            }
-            let reason = decide(known, rules, now).reason;
-            let mut put = |role| {
-                self.0.entry((position, contact.kind, role)).or_default().push(contact.id);
-            };
-            if in_verdict_plane(rules.regime, reason) {
-                put(PlaneRole::Verdict);
-            }
-            if reason.has_plane() {
-                put(PlaneRole::Reason(reason));
-            }
+        let (brand, ContactRef { kind, id }) = entry;
+        let scopes = policy.scopes_for(brand, kind);
+        let verdicts: Vec<_> = scopes
+            .map(|(position, rules)| (position, rules, decide(known, rules, now).reason))
+            .collect();
+        let asking = verdicts.iter().filter(|(_, rules, _)| rules.regime.asks_for_consent());
+        let shared = shared_reason(asking.map(|(.., reason)| *reason));
+        let mut put = |place, role| self.0.entry((place, kind, role)).or_default().push(id);
+        for (position, rules, reason) in verdicts {
+            roles_in(rules, reason, shared).for_each(|role| put(Place::Scope(position), role));
+        }
+        if let Some(reason) = shared {
+            put(Place::Brand(brand), PlaneRole::Reason(reason));
         }
     }
 
     fn finish(self, scopes: usize) -> Planes {
         let mut planes = Planes::empty(scopes);
-        for ((position, kind, role), mut ids) in self.0 {
+        for ((place, kind, role), mut ids) in self.0 {
             ids.sort_unstable();
             let plane = Plane::empty().with_changes(ids.into_iter().map(|id| (id, true)));
-            planes.replace(position, kind, role, plane);
+            planes.replace(place, kind, role, plane);
         }
         planes
     }

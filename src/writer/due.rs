@@ -16,7 +16,6 @@ use super::{
 use crate::{
     domain::{
         contact::{ContactKind, ContactRef},
-        plane::PlaneId,
         policy::Policy,
         scope::BrandId,
         time::Now,
@@ -184,19 +183,17 @@ impl Masks {
     /// Applies the masks to the planes, and notes the pages that they touch.
     pub fn apply(self, policy: &Policy, planes: &mut Planes, dirty: &mut DirtyPages) {
         for (slot, mask) in self.0.into_iter().flatten() {
-            let Some(rules) = policy.scopes().get(slot.position) else { continue };
-            let name = PlaneId { scope: rules.scope, kind: slot.kind, role: slot.role };
+            let Some(name) = slot.name(policy) else { continue };
             let pages = dirty.0.entry(name).or_default();
             for id in mask.insert.iter().chain(&mask.remove) {
                 pages.insert(id >> 16);
             }
-            let before = planes.of(slot.position, slot.kind).and_then(|of| of.plane(slot.role));
             let empty = Plane::empty();
-            let plane = before.unwrap_or(&empty);
-            let after = plane
+            let before = planes.plane(slot.place, slot.kind, slot.role).unwrap_or(&empty);
+            let after = before
                 .with_changes(mask.insert.iter().map(|id| (id, true)))
                 .with_changes(mask.remove.iter().map(|id| (id, false)));
-            planes.replace(slot.position, slot.kind, slot.role, after);
+            planes.replace(slot.place, slot.kind, slot.role, after);
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     domain::{
         contact::{ContactKind, ContactRef},
         decide::{Known, decide},
-        plane::{PlaneId, PlaneRole, in_verdict_plane},
+        plane::{PlaneId, PlaneRole, roles_in, shared_reason},
         policy::Policy,
         reason::Reason,
         scope::{BrandId, Level, Scope, TypeSelector},
@@ -17,7 +17,7 @@ use crate::{
     engine::{
         ask_for,
         plane::Plane,
-        view::{Planes, View},
+        view::{KindPlanes, Place, Planes, View},
     },
 };
 
@@ -33,12 +33,12 @@ pub struct Edits {
     refused: HashMap<PlaneSlot, Vec<u64>>,
 }
 
-/// Where a plane stands: its scope by position, its kind and role.
+/// A plane by its place, its kind and role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PlaneSlot {
-    /// The scope's position in the policy.
-    pub position: usize,
-    /// The scope's brand.
+    /// The area's place.
+    pub place: Place,
+    /// The area's brand.
     pub brand: BrandId,
     /// The kind of contacts.
     pub kind: ContactKind,
@@ -47,9 +47,9 @@ pub struct PlaneSlot {
 }
 
 impl PlaneSlot {
-    fn name(self, policy: &Policy) -> Option<PlaneId> {
-        let rules = policy.scopes().get(self.position)?;
-        Some(PlaneId { scope: rules.scope, kind: self.kind, role: self.role })
+    /// The plane's name under a policy that has its area.
+    pub(super) fn name(self, policy: &Policy) -> Option<PlaneId> {
+        Some(PlaneId { area: self.place.area(policy)?, kind: self.kind, role: self.role })
     }
 }
 
@@ -88,48 +88,66 @@ impl Edits {
     /// notes where the planes say otherwise.
     pub fn decide(&mut self, view: &View, subject: &Subject<'_>, now: Now, reach: &[Reach]) {
         let (policy, planes) = (&view.policy, &view.planes);
-        let Subject { brand, contact, known } = *subject;
+        let Subject { brand, contact: ContactRef { kind, id }, known } = *subject;
         // Erased, as far as any plane is concerned: filters find such contacts
         // by their marks (R11).
         let is_unknown = known.brand.is_empty() && known.all_brands.is_empty();
-        let reached = policy.scopes_of(brand).filter_map(|position| {
-            let rules = policy.scopes().get(position)?;
-            let is_reached = reach.iter().any(|reach| reach.covers(&rules.scope))
-                && policy.kinds(rules.scope.channel).contains(&contact.kind);
-            let kind_planes = planes.of(position, contact.kind).filter(|_| is_reached)?;
-            Some((position, rules, kind_planes))
+        let verdict = |rules| (!is_unknown).then(|| decide(known, rules, now).reason);
+        let scopes = policy.scopes_for(brand, kind);
+        let asking = scopes.clone().filter(|(_, rules)| rules.regime.asks_for_consent());
+        let shared = shared_reason(asking.map_while(|(_, rules)| verdict(rules)));
+
+        let of_brand = planes.of_brand(brand, kind);
+        let known_to_brand = of_brand.into_iter().flat_map(KindPlanes::reasons);
+        ask_for(id, known_to_brand.clone().map(|(_, plane)| plane));
+        let was_shared = known_to_brand.filter(|(_, plane)| plane.contains(id));
+        let is_shared_otherwise = !was_shared.map(|(reason, _)| reason).eq(shared);
+        if is_shared_otherwise {
+            let slot = |role| PlaneSlot { place: Place::Brand(brand), brand, kind, role };
+            self.note(slot, of_brand, id, shared.map(PlaneRole::Reason).into_iter(), false);
+        }
+
+        // What was shared and no longer is, or the reverse, concerns all scopes.
+        let is_reached =
+            |scope| is_shared_otherwise || reach.iter().any(|reach| reach.covers(scope));
+        let reached = scopes.filter_map(|(position, rules)| {
+            let planes = planes.of(position, kind).filter(|_| is_reached(&rules.scope))?;
+            Some((position, rules, planes))
         });
         let reached: Vec<_> = reached.collect();
         // One by one, dozens of scopes would wait for as many planes.
         let found: Vec<_> = reached.iter().flat_map(|(.., planes)| planes.roles()).collect();
-        ask_for(contact.id, found.iter().map(|(_, plane)| *plane));
-        for (position, rules, kind_planes) in reached {
-            let decided = (!is_unknown).then(|| decide(known, rules, now).reason);
-            let belongs = |role| {
-                decided.is_some_and(|reason| match role {
-                    PlaneRole::Verdict => in_verdict_plane(rules.regime, reason),
-                    PlaneRole::Reason(each) => each == reason,
-                })
-            };
-            let slot = |role| PlaneSlot { position, brand, kind: contact.kind, role };
-            let mut put = |role, member| {
-                self.changes.entry(slot(role)).or_default().push((contact.id, member));
-            };
-            let is_refused = decided != Some(Reason::Permitted);
-            // Each plane by itself: after a crash some may be newer than others.
-            for (role, plane) in kind_planes.roles() {
-                let member = belongs(role);
-                if plane.contains(contact.id) != member {
-                    put(role, member);
-                } else if is_refused && role == PlaneRole::Verdict {
-                    self.refused.entry(slot(role)).or_default().push(contact.id);
-                }
+        ask_for(id, found.iter().map(|(_, plane)| *plane));
+        for (position, rules, planes) in reached {
+            let verdict = verdict(rules);
+            let slot = |role| PlaneSlot { place: Place::Scope(position), brand, kind, role };
+            let roles = verdict.into_iter().flat_map(|reason| roles_in(rules, reason, shared));
+            self.note(slot, Some(planes), id, roles, verdict != Some(Reason::Permitted));
+        }
+    }
+
+    /// Notes what must change so that a contact is in the planes of these roles,
+    /// and in no other one of the same area.
+    fn note(
+        &mut self,
+        slot: impl Fn(PlaneRole) -> PlaneSlot,
+        planes: Option<&KindPlanes>,
+        id: u64,
+        roles: impl Iterator<Item = PlaneRole> + Clone,
+        is_refused: bool,
+    ) {
+        // Each plane by itself: after a crash some may be newer than others.
+        for (role, plane) in planes.into_iter().flat_map(KindPlanes::roles) {
+            let member = roles.clone().any(|each| each == role);
+            if plane.contains(id) != member {
+                self.changes.entry(slot(role)).or_default().push((id, member));
+            } else if is_refused && role == PlaneRole::Verdict {
+                self.refused.entry(slot(role)).or_default().push(id);
             }
-            let of_reason = decided.filter(|reason| reason.has_plane()).map(PlaneRole::Reason);
-            for role in [Some(PlaneRole::Verdict), of_reason].into_iter().flatten() {
-                if belongs(role) && kind_planes.plane(role).is_none() {
-                    put(role, true);
-                }
+        }
+        for role in roles {
+            if planes.is_none_or(|planes| planes.plane(role).is_none()) {
+                self.changes.entry(slot(role)).or_default().push((id, true));
             }
         }
     }
@@ -153,17 +171,17 @@ impl Edits {
             }
         }
         for (slot, mut changes) in self.changes {
-            let PlaneSlot { position, kind, role, .. } = slot;
+            let PlaneSlot { place, kind, role, .. } = slot;
             let Some(name) = slot.name(policy) else { continue };
             changes.sort_unstable_by_key(|(id, _)| *id);
             let pages = dirty.0.entry(name).or_default();
             changes.iter().for_each(|(id, _)| {
                 pages.insert(id >> 16);
             });
-            let before = planes.of(position, kind).and_then(|planes| planes.plane(role));
             let empty = Plane::empty();
-            let after = before.unwrap_or(&empty).with_changes(changes.into_iter());
-            planes.replace(position, kind, role, after);
+            let before = planes.plane(place, kind, role).unwrap_or(&empty);
+            let after = before.with_changes(changes.into_iter());
+            planes.replace(place, kind, role, after);
         }
     }
 }

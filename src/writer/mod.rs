@@ -65,3 +65,5 @@ mod due_tests;
 mod publish_tests;
 #[cfg(test)]
 mod scrub_tests;
+#[cfg(test)]
+mod shared_tests;

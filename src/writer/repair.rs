@@ -12,7 +12,11 @@ use super::{
 };
 use crate::{
     domain::{contact::ContactRef, plane::PlaneId, scope::BrandId},
-    engine::{page::Page, plane::Plane, view::Planes},
+    engine::{
+        page::Page,
+        plane::Plane,
+        view::{Place, Planes},
+    },
     store::{StoreError, StoredChange},
 };
 
@@ -73,8 +77,7 @@ impl Parts<'_> {
 impl Books {
     /// The plane of this name in the view that comes next.
     pub(super) fn plane(&self, name: &PlaneId) -> Option<&Plane> {
-        let position = self.view.policy.position(&name.scope)?;
-        self.view.planes.of(position, name.kind)?.plane(name.role)
+        self.view.planes.named(name, &self.view.policy)
     }
 
     /// Rebuilds what is left of damage that was found, and for which a doubt
@@ -93,25 +96,25 @@ impl Books {
                 rebuilt = self.rebuild(&Parts { name, plane: &plane, places })?;
             }
         }
-        self.mended.push(name.scope);
+        self.mended.push(name.area);
         Ok(rebuilt)
     }
 
     fn rebuild(&mut self, parts: &Parts<'_>) -> Result<u64, WriteError> {
         let name = parts.name;
         tracing::error!(
-            brand = self.view.policy.brand_name(name.scope.brand),
+            brand = self.view.policy.brand_name(name.area.brand()),
             "a page in memory was damaged; it is rebuilt from the ledger. Check the machine's memory"
         );
-        let pages = if self.pages.saved.policy_revision == self.view.policy_revision {
+        let pages = if self.pages.saved.is_of(self.view.policy_revision) {
             self.pages_on_disk(parts)?
         } else {
-            // The pages on disk are of another policy.
+            // The planes on disk are others.
             self.derived_pages(parts)?
         };
         let mut planes = Planes::clone(&self.view.planes);
-        if let Some(position) = self.view.policy.position(&name.scope) {
-            planes.replace(position, name.kind, name.role, parts.replaced(&pages));
+        if let Some(place) = Place::of(name.area, &self.view.policy) {
+            planes.replace(place, name.kind, name.role, parts.replaced(&pages));
         }
         self.view.planes = Arc::new(planes);
         // Ends that were prepared from the damaged part are prepared anew.
@@ -146,9 +149,7 @@ impl Books {
             |(brand, contact)| self.marks(brand, contact),
             |_, _| {},
         )?;
-        let derived = policy.position(&name.scope).and_then(|it| planes.of(it, name.kind));
-        let derived = derived.and_then(|planes| planes.plane(name.role));
-        let pages = derived.into_iter().flat_map(Plane::pages);
+        let pages = planes.named(name, policy).into_iter().flat_map(Plane::pages);
         let there = pages.filter(|(index, _)| parts.hold(*index));
         Ok(there.map(|(_, page)| page.clone()).collect())
     }
@@ -158,7 +159,7 @@ impl Books {
     fn touched_since_saved(&self, parts: &Parts<'_>) -> Result<Vec<Entry>, StoreError> {
         let (name, saved) = (&parts.name, self.pages.saved);
         let concerns = |(brand, contact): Entry| {
-            (brand == name.scope.brand || brand == BrandId::ALL)
+            (brand == name.area.brand() || brand == BrandId::ALL)
                 && contact.kind == name.kind
                 && parts.hold(contact.id >> 16)
         };

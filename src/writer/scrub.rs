@@ -19,11 +19,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{handle::Task, publish::Published, repair::Damage};
-use crate::{
-    domain::plane::PlaneId,
-    ending::Ending,
-    engine::{plane::Plane, view::View},
-};
+use crate::{domain::plane::PlaneId, ending::Ending};
 
 /// How long a pass takes: all memory is seen within a minute, with time to
 /// spare on a machine that is busy. Its work, 2 ns a member or so, is spread
@@ -132,7 +128,7 @@ impl Work {
             while let Some(at) = next {
                 let view = self.published.load();
                 // A plane that has gone meanwhile needs no check.
-                let Some(plane) = plane(&view, &name) else { break };
+                let Some(plane) = view.planes.named(&name, &view.policy) else { break };
                 let checked = plane.check(at);
                 let damage = (!checked.is_sound).then(|| Damage::at(name, plane, at));
                 drop(view);
@@ -151,9 +147,9 @@ impl Work {
         Ok(())
     }
 
-    /// Puts a scope in doubt, and waits until the writer has rebuilt the damage.
+    /// Puts an area in doubt, and waits until the writer has rebuilt the damage.
     fn have_repaired(&self, damage: Damage) -> Result<(), Stopped> {
-        self.published.doubts().raise(damage.plane.scope);
+        self.published.doubts().raise(damage.plane.area);
         let (reply, done) = oneshot::channel();
         self.queue.send(Task::Repair(damage, reply)).map_err(|_| Stopped)?;
         // Without an answer the writer has ended, and with it the server.
@@ -169,8 +165,4 @@ impl Work {
             _ => Err(Stopped),
         }
     }
-}
-
-fn plane<'v>(view: &'v View, name: &PlaneId) -> Option<&'v Plane> {
-    view.planes.of(view.policy.position(&name.scope)?, name.kind)?.plane(name.role)
 }

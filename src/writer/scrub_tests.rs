@@ -15,7 +15,8 @@ use crate::{
     domain::{
         contact::ContactKind,
         event::Change,
-        plane::{PlaneId, PlaneRole},
+        plane::{Area, PlaneId, PlaneRole},
+        scope::Scope,
         state::Status,
     },
     ending::Ending,
@@ -46,6 +47,12 @@ fn permitted(bench: &Bench) -> PlaneId {
     verdicts.next().expect("somebody permits").0
 }
 
+/// A plane of a scope.
+fn permitted_or_refused(bench: &Bench) -> PlaneId {
+    let mut planes = bench.books.view.planes.all(&bench.books.view.policy);
+    planes.next().expect("somebody is known").0
+}
+
 fn parts_damaged(bench: &Bench, name: PlaneId) -> Vec<Damage> {
     let plane = bench.books.plane(&name).unwrap();
     let mut at = Some(0);
@@ -58,10 +65,18 @@ fn parts_damaged(bench: &Bench, name: PlaneId) -> Vec<Damage> {
     found
 }
 
+/// The scope of a plane of one.
+fn scope_of(name: PlaneId) -> Scope {
+    match name.area {
+        Area::Scope(scope) => scope,
+        Area::Brand(_) => panic!("{name:?} is of a whole brand"),
+    }
+}
+
 /// Whether an answer about the scope of a plane may be given now.
 fn is_answered(bench: &Bench, name: PlaneId) -> bool {
     let doubts = &bench.books.doubts;
-    doubts.allow(&doubts.begin(), &[name.scope])
+    doubts.allow(&doubts.begin(), &[scope_of(name)])
 }
 
 /// Damages each of the pages in turn, after `prepare`, and has it repaired.
@@ -78,12 +93,12 @@ fn repaired_as_before(mut bench: Bench) {
         flip(bench.books.plane(&name).unwrap(), *page, bit);
         let [part] = parts_damaged(&bench, name).try_into().unwrap();
         assert!(bench.books.repair(part).unwrap() > 0);
-        assert_eq!(bench.books.mended, [name.scope]);
+        assert_eq!(bench.books.mended, [name.area]);
         bench.books.mended.clear();
         assert!(parts_damaged(&bench, name).is_empty());
         assert!(bench.books.plane(&name).unwrap().ids().eq(expected.iter().copied()), "{round}");
         assert_eq!(bench.books.repair(part).unwrap(), 0, "what is whole stays as it is");
-        assert_eq!(bench.books.mended, [name.scope], "and settles what was found all the same");
+        assert_eq!(bench.books.mended, [name.area], "and settles what was found all the same");
         bench.books.mended.clear();
     }
     bench.assert_right();
@@ -166,7 +181,7 @@ fn a_checkpoint_never_writes_a_damaged_page() {
     bench.books.checkpoint().unwrap();
     assert!(parts_damaged(&bench, name).is_empty());
     assert!(bench.books.scrubbed.rebuilt() > 50);
-    assert!(bench.books.mended.contains(&name.scope));
+    assert!(bench.books.mended.contains(&name.area));
     bench.assert_right();
     bench.after_crash(START + 5_000).assert_right();
 }
@@ -203,6 +218,50 @@ fn a_damaged_page_on_disk_too_is_an_error() {
 }
 
 #[test]
+fn pages_on_disk_of_another_layout_rebuild_nothing() {
+    let mut bench = bench();
+    bench.books.checkpoint().unwrap();
+    bench.books.pages.saved.layout = 0;
+    let name = permitted(&bench);
+    let page = bench.books.plane(&name).unwrap().pages().map(|(page, _)| page).min().unwrap();
+    bench.books.pages.planes.get_mut(&name).unwrap().put(page, Some(7));
+    flip(bench.books.plane(&name).unwrap(), page, 50);
+    let [part] = parts_damaged(&bench, name).try_into().unwrap();
+    assert!(bench.books.repair(part).unwrap() > 0, "the ledger has it still");
+    bench.assert_right();
+}
+
+#[test]
+fn a_damaged_plane_of_a_whole_brand_is_rebuilt_and_until_then_none_of_its_scopes_is_answered() {
+    let mut bench = bench();
+    let legal = |bench: &Bench, person: &u64| bench.complaint(phone(*person), START, None);
+    let (early, late): (Vec<u64>, Vec<u64>) = people().iter().partition(|it| **it % 2 == 0);
+    let changes: Vec<Change> = early.iter().map(|it| legal(&bench, it)).collect();
+    bench.commit(&changes);
+    bench.books.checkpoint().unwrap();
+    let changes: Vec<Change> = late.iter().map(|it| legal(&bench, it)).collect();
+    bench.commit(&changes);
+    let of_scope = permitted_or_refused(&bench);
+    let planes = bench.books.view.planes.all(&bench.books.view.policy);
+    let (name, plane) = planes.last().unwrap();
+    assert!(matches!(name.area, Area::Brand(_)));
+    assert_eq!(plane.len(), people().len() as u64);
+    for page in plane.pages().map(|(page, _)| page).step_by(9) {
+        flip(plane, page, 50);
+    }
+    let published = Published::of(&bench.books);
+    for damage in parts_damaged(&bench, name) {
+        bench.books.doubts.raise(damage.plane.area);
+        assert!(!is_answered(&bench, of_scope));
+        assert!(bench.books.repair(damage).unwrap() > 0);
+        bench.books.publish(&published);
+    }
+    assert!(is_answered(&bench, of_scope));
+    bench.assert_right();
+    bench.after_crash(START + 5_000).assert_right();
+}
+
+#[test]
 fn a_scope_is_answered_again_once_all_that_was_found_of_it_is_repaired() {
     let mut bench = far_apart(12_000);
     bench.books.checkpoint().unwrap();
@@ -218,7 +277,7 @@ fn a_scope_is_answered_again_once_all_that_was_found_of_it_is_repaired() {
     flip(plane, other, 50);
     let [one, other] = parts_damaged(&bench, name).try_into().unwrap();
     let doubts = &bench.books.doubts;
-    [name, name].iter().for_each(|name| doubts.raise(name.scope));
+    [name, name].iter().for_each(|name| doubts.raise(name.area));
     assert!(bench.books.repair(one).unwrap() > 0);
     bench.books.publish(&published);
     assert!(!is_answered(&bench, name), "the other part is damaged still");
@@ -255,7 +314,7 @@ fn damage_is_repaired_wherever_a_plane_that_grew_has_put_it() {
         flip(plane, together.next().unwrap(), 50);
         flip(plane, together.next().unwrap(), 7);
         let [found] = parts_damaged(&bench, name).try_into().unwrap();
-        bench.books.doubts.raise(name.scope);
+        bench.books.doubts.raise(name.area);
         let parts = bench.books.plane(&name).unwrap().parts();
         let people: Vec<u64> = (300..6_000).map(|at| at * 65_536).collect();
         let granted = consents(&bench, &people, Status::Granted);
@@ -285,7 +344,7 @@ fn what_checkpoints_find_is_in_doubt_until_it_is_repaired_and_visible() {
         bench.books.checkpoint_slice(1 << 16).unwrap();
         // The scrub finds the same damage, or another.
         if let Some(found) = parts_damaged(&bench, name).pop() {
-            bench.books.doubts.raise(name.scope);
+            bench.books.doubts.raise(name.area);
             assert!(!is_answered(&bench, name));
             bench.books.repair(found).unwrap();
         }

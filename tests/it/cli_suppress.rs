@@ -178,6 +178,7 @@ fn contacts_are_counted_across_scopes_and_by_scope() {
     assert_eq!(words[3..7], ["3", "permitted", "1", "suppressed"]);
     let planes = shell.run("stats --planes", &[], "").quietly().out;
     assert!(planes.contains("individual/push/newsletter contact_id, permitted: 3 contacts"));
+    assert!(planes.contains("main all scopes contact_id, "), "{planes}");
 
     let missing = shell.run("reach --brand main --permitted sms/marketting", &[], "");
     assert_eq!((missing.code, missing.out.as_str()), (1, ""));

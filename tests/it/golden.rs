@@ -37,14 +37,14 @@ const BRANDS: [&str; 2] = ["main", "second"];
 /// When the store is asked: some consents have ended by then, others have not.
 const NOW: i64 = START + 500 * 24 * HOUR;
 
-/// What was recorded of the store when it was made.
+/// What was recorded of the store when it was made. How many planes it had then
+/// is recorded too, but no promise: a later version may lay them out otherwise.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Recorded {
     revision: u64,
     chain_head: String,
     events: u64,
     contacts: u64,
-    planes: u64,
     erased_contacts: u64,
     redacted_payloads: u64,
     former_epoch: String,
@@ -78,7 +78,6 @@ async fn recorded(server: &mut TestServer) -> Recorded {
         chain_head: report.chain_head,
         events: report.events,
         contacts: report.contacts,
-        planes: report.planes,
         erased_contacts: statistics.erased_contacts,
         redacted_payloads: statistics.redacted_payloads,
         former_epoch: statistics.restored.unwrap().backup.unwrap().epoch,

@@ -4,11 +4,11 @@ use sendgate::{
     caps,
     proto::v1::{
         AnswerForm, CheckpointRequest, ContactKind, GetStatisticsRequest, GetStatisticsResponse,
-        Outcome, Reason, RecordRequest,
+        Outcome, Reason, RecipientType, RecordRequest,
     },
 };
 
-use crate::support::{Asking, HOUR, START, TestServer, grant, options, phones, withdrawal};
+use crate::support::{Asking, HOUR, START, TestServer, grant, options, phones, scope, withdrawal};
 
 /// Statistics of a server as they are now.
 async fn statistics(server: &TestServer) -> GetStatisticsResponse {
@@ -89,4 +89,55 @@ async fn a_restarted_server_counts_anew_and_knows_when_its_checkpoint_was_made()
     assert_eq!(statistics.recorded_changes, 0);
     assert_eq!(statistics.started_time_ms, START + HOUR);
     assert_eq!(statistics.checkpoint_time_ms, START + HOUR);
+}
+
+/// Who refuses everything stands in one plane of the brand, and each scope counts
+/// them all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_scope_counts_those_whom_the_whole_brand_refuses() {
+    let server = TestServer::start().await;
+    let events = vec![
+        grant("+905321234567", START - HOUR),
+        withdrawal("+905321234567", "sms", "newsletter", START - HOUR),
+        withdrawal("+905321234568", "sms", "marketing", START - HOUR),
+        withdrawal("+905321234569", "", "", START - HOUR),
+    ];
+    let request = RecordRequest { events };
+    let results = server.consent().record(request).await.unwrap().into_inner().results;
+    assert!(results.iter().all(|result| result.outcome() == Outcome::Applied), "{results:?}");
+
+    let found = statistics(&server).await;
+    let counts = |recipient_type, channel: &str, purpose: &str| {
+        let scope = Some(scope(recipient_type, channel, purpose));
+        let of_scope = found.scopes.iter().find(|it| it.scope == scope)?;
+        assert_eq!(
+            (of_scope.brand.as_str(), of_scope.contact_kind()),
+            ("main", ContactKind::Phone)
+        );
+        let reasons: Vec<_> = of_scope.reasons.iter().map(|it| (it.reason(), it.count)).collect();
+        Some((of_scope.permitted, of_scope.suppressed, reasons))
+    };
+    use RecipientType::{Individual, Merchant};
+    let (never, once) = ((Reason::ContactOptOut, 1), (Reason::OptedOut, 1));
+    let expected = [
+        (Individual, "sms", "marketing", Some((Some(1), 2, vec![never, once]))),
+        (Individual, "sms", "newsletter", Some((Some(0), 2, vec![never, once]))),
+        (Individual, "call", "marketing", Some((Some(0), 1, vec![never]))),
+        (Merchant, "call", "marketing", Some((None, 1, vec![never]))),
+        // Where consent is not asked for, nobody is known; nor by e-mail.
+        (Individual, "sms", "transactional", None),
+        (Individual, "email", "marketing", None),
+    ];
+    for (recipient_type, channel, purpose, expected) in expected {
+        assert_eq!(counts(recipient_type, channel, purpose), expected, "{channel} {purpose}");
+    }
+    let of_brand: Vec<_> = found.planes.iter().filter(|plane| plane.scope.is_none()).collect();
+    let [plane] = of_brand[..] else { panic!("one plane is of the brand: {of_brand:?}") };
+    assert_eq!((plane.brand.as_str(), plane.reason()), ("main", Reason::ContactOptOut));
+    assert_eq!((plane.contacts, plane.pages), (1, 1));
+    let own: u64 = found.scopes.iter().map(|it| it.memory_bytes).sum();
+    assert_eq!(own + plane.memory_bytes, found.planes_bytes);
+    let request = GetStatisticsRequest { without_planes: true };
+    let brief = server.admin().get_statistics(request).await.unwrap().into_inner();
+    assert_eq!(brief.scopes, []);
 }

@@ -120,9 +120,28 @@ impl Policy {
         self.by_brand.get(&brand).cloned().unwrap_or(0..0)
     }
 
+    /// The scopes of a brand on channels that take contacts of this kind, with
+    /// their positions.
+    pub fn scopes_for(
+        &self,
+        brand: BrandId,
+        kind: ContactKind,
+    ) -> impl Iterator<Item = (usize, &ScopeRules)> + Clone {
+        let scopes = self.scopes_of(brand);
+        let rules = self.scopes.get(scopes.clone()).unwrap_or(&[]);
+        let takes_kind = move |rules: &ScopeRules| self.kinds(rules.scope.channel).contains(&kind);
+        scopes.zip(rules).filter(move |(_, rules)| takes_kind(rules))
+    }
+
     /// The brands, ascending.
     pub fn brands(&self) -> impl Iterator<Item = BrandId> {
         self.by_brand.keys().copied()
+    }
+
+    /// Whether the policy has the brand.
+    #[must_use]
+    pub fn has_brand(&self, brand: BrandId) -> bool {
+        self.by_brand.contains_key(&brand)
     }
 
     /// The position of a scope.
@@ -145,7 +164,7 @@ impl Policy {
         self.names
             .number(NameClass::Brand, name)
             .map(BrandId)
-            .filter(|brand| self.by_brand.contains_key(brand))
+            .filter(|brand| self.has_brand(*brand))
             .ok_or_else(|| NotDeclared::new(NameClass::Brand, name, None))
     }
 
